@@ -1,0 +1,1 @@
+"""Interactive pictures for the notebooks; each has a static picture beside it."""

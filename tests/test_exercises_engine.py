@@ -1,0 +1,57 @@
+import pytest
+
+from d2lseg.exercises._engine import Failure, call, check, value
+
+
+@check("add one")
+def add_one(answer):
+    got = call(answer, 1)
+    if got != 2:
+        return Failure(f"for 1: expected 2, got {got!r}", draw=lambda: print("<picture>"))
+
+
+@check("the number of legs of a spider")
+def legs(answer):
+    if value(answer) != 8:
+        return f"expected 8, got {answer!r}"
+
+
+def test_right_answers_pass(capsys):
+    assert add_one(lambda x: x + 1) and legs(8)
+    assert capsys.readouterr().out == "Right.\nRight.\n"
+
+
+def raises_not_implemented(x):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("stub", [..., lambda x: None, lambda x: ..., raises_not_implemented])
+def test_stub_functions_are_not_yet(stub, capsys):
+    verdict = add_one(stub)
+    assert not verdict and verdict.status == "not yet"
+    assert capsys.readouterr().out == "Not yet. Hint: add one\n"
+
+
+@pytest.mark.parametrize("stub", [..., None, (..., 1), [3, None]])
+def test_stub_values_are_not_yet(stub):
+    assert legs(stub).status == "not yet"
+
+
+def test_wrong_answer_gets_case_hint_and_picture(capsys):
+    verdict = add_one(lambda x: x)
+    out = capsys.readouterr().out
+    assert not verdict and verdict.status == "wrong"
+    assert "expected 2, got 1" in out and "Hint: add one" in out and out.endswith("<picture>\n")
+    assert legs(6).message.startswith("Not right: expected 8, got 6")
+
+
+def test_student_exceptions_are_shown_not_raised(capsys):
+    verdict = add_one(lambda x: x / 0)
+    assert verdict.status == "wrong" and "ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_display_of_a_verdict_repeats_nothing(capsys):
+    verdict = legs(8)
+    capsys.readouterr()
+    assert verdict._ipython_display_() is None and capsys.readouterr().out == ""
+    assert repr(verdict) == "Verdict(status='right')"
