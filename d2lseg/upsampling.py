@@ -1,0 +1,440 @@
+"""Transposed convolution from scratch, and bilinear upsampling three ways.
+
+Read it beside notebooks 01 and 02. The first half is written with loops, to be read and not to be
+fast; ``BilinearUpsample`` at the end is the fast layer that the network uses.
+
+Geometry, for one axis with kernel size k, stride s, padding p: input cell i puts a stamp of k
+values on the output positions i*s - p, ..., i*s - p + k - 1. Everything below follows from that.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+BORDERS = ("replicate", "fade")
+
+
+def _check_geometry(kernel_size: int, stride: int, padding: int, output_padding: int = 0) -> None:
+    """Refuse a geometry that no transposed convolution has."""
+    for name, got, least in (
+        ("kernel_size", kernel_size, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+        ("output_padding", output_padding, 0),
+    ):
+        if got < least:
+            raise ValueError(f"{name} is {got}, but must be at least {least}")
+    if output_padding and output_padding >= stride:
+        raise ValueError(
+            f"output_padding is {output_padding}, but must be smaller than the stride ({stride}): "
+            "it chooses among the sizes that one stride maps to the same size"
+        )
+
+
+def trans_conv_size(
+    size: int, kernel_size: int, stride: int = 1, padding: int = 0, output_padding: int = 0
+) -> int:
+    """Give the output size of a transposed convolution along one axis.
+
+    The last stamp starts at (size - 1) * stride and is kernel_size long; padding cuts the result at
+    both ends, output_padding lengthens it at the far end.
+
+    Parameters
+    ----------
+    size : int
+        Input size.
+    kernel_size, stride, padding, output_padding : int
+        As in ``torch.nn.ConvTranspose2d``.
+
+    Returns
+    -------
+    int
+        (size - 1) * stride - 2 * padding + kernel_size + output_padding.
+
+    Raises
+    ------
+    ValueError
+        Where an argument is out of range or nothing would be left.
+
+    Notes
+    -----
+    Source: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, section 4.
+    """
+    _check_geometry(kernel_size, stride, padding, output_padding)
+    out = (size - 1) * stride - 2 * padding + kernel_size + output_padding
+    if size < 1 or out < 1:
+        raise ValueError(
+            f"size {size}, kernel_size {kernel_size}, stride {stride}, padding {padding} give output size "
+            f"{out}: nothing is left. Use a larger input or kernel, or less padding"
+        )
+    return out
+
+
+def trans_conv(
+    X: torch.Tensor, K: torch.Tensor, stride: int = 1, padding: int = 0, output_padding: int = 0
+) -> torch.Tensor:
+    """Transposed convolution by loops: every input cell stamps the kernel, times its value, on the output.
+
+    Parameters
+    ----------
+    X : torch.Tensor
+        (H, W), or (C_in, H, W).
+    K : torch.Tensor
+        (kh, kw) for a 2-D input, (C_in, C_out, kh, kw) for a 3-D one.
+    stride, padding, output_padding : int
+        As in ``torch.nn.functional.conv_transpose2d``: padding is cut away from the *output*.
+
+    Returns
+    -------
+    torch.Tensor
+        (H', W') or (C_out, H', W'), with H' and W' from ``trans_conv_size``.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes of X and K do not fit each other, or the geometry is impossible.
+    """
+    if X.ndim == 2 and K.ndim == 2:
+        return trans_conv(X[None], K[None, None], stride, padding, output_padding)[0]
+    if X.ndim != 3 or K.ndim != 4 or X.shape[0] != K.shape[0]:
+        raise ValueError(
+            f"X has shape {tuple(X.shape)} and K {tuple(K.shape)}; expected (H, W) with (kh, kw), "
+            "or (C_in, H, W) with (C_in, C_out, kh, kw)"
+        )
+    (_, h, w), (_, c_out, kh, kw) = X.shape, K.shape
+    out_h = trans_conv_size(h, kh, stride, padding, output_padding)
+    out_w = trans_conv_size(w, kw, stride, padding, output_padding)
+    canvas = torch.zeros(
+        (c_out, out_h + 2 * padding, out_w + 2 * padding), dtype=torch.result_type(X, K), device=X.device
+    )
+    for i in range(h):
+        for j in range(w):
+            stamp = (X[:, i, j].reshape(-1, 1, 1, 1) * K).sum(0)  # (C_in, C_out, kh, kw) -> (C_out, kh, kw)
+            canvas[:, i * stride : i * stride + kh, j * stride : j * stride + kw] += stamp
+    return canvas[:, padding : padding + out_h, padding : padding + out_w]
+
+
+def kernel2matrix(
+    K: torch.Tensor, input_size: int | tuple[int, int], stride: int = 1, padding: int = 0
+) -> torch.Tensor:
+    """Write the convolution with K as one matrix W; the transposed convolution is then W.T.
+
+    ``W @ x.flatten()`` equals ``conv2d(x, K, stride=stride, padding=padding).flatten()``.
+
+    Parameters
+    ----------
+    K : torch.Tensor
+        Kernel (kh, kw).
+    input_size : int or (int, int)
+        Height and width of the convolution's input x.
+    stride, padding : int
+        Of the convolution.
+
+    Returns
+    -------
+    torch.Tensor
+        W of shape (out_h * out_w, h * w), dtype of K.
+
+    Raises
+    ------
+    ValueError
+        Where K is not 2-D or does not fit into the padded input.
+    """
+    if K.ndim != 2:
+        raise ValueError(f"K has shape {tuple(K.shape)}; expected one kernel (kh, kw)")
+    h, w = (input_size, input_size) if isinstance(input_size, int) else input_size
+    (kh, kw), s, p = K.shape, stride, padding
+    _check_geometry(min(kh, kw), s, p)
+    if h + 2 * p < kh or w + 2 * p < kw:
+        raise ValueError(f"a kernel of {kh}x{kw} does not fit into an input of {h}x{w} with padding {p}")
+    out_h, out_w = (h + 2 * p - kh) // s + 1, (w + 2 * p - kw) // s + 1
+    W = K.new_zeros(out_h, out_w, h, w)
+    for i in range(out_h):
+        for j in range(out_w):
+            padded = K.new_zeros(h + 2 * p, w + 2 * p)
+            padded[i * s : i * s + kh, j * s : j * s + kw] = K  # what this output position reads
+            W[i, j] = padded[p : p + h, p : p + w]  # weights on the padding meet zeros: dropped
+    return W.reshape(out_h * out_w, h * w)  # (out_h, out_w, h, w) -> (out_h*out_w, h*w)
+
+
+def overlap_counts(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> torch.Tensor:
+    """Count how many stamps touch each output position along one axis.
+
+    Unequal counts inside the output are where checkerboards come from.
+
+    Parameters
+    ----------
+    size, kernel_size, stride, padding : int
+        Input size and geometry of the transposed convolution.
+
+    Returns
+    -------
+    torch.Tensor
+        (trans_conv_size(size, ...),), int64.
+
+    Raises
+    ------
+    ValueError
+        Where the geometry is impossible.
+
+    Notes
+    -----
+    Source of the explanation: A. Odena, V. Dumoulin and C. Olah, "Deconvolution and Checkerboard
+    Artifacts", Distill, 2016.
+    """
+    out = trans_conv_size(size, kernel_size, stride, padding)
+    counts = torch.zeros(out + 2 * padding, dtype=torch.int64)
+    for i in range(size):
+        counts[i * stride : i * stride + kernel_size] += 1
+    return counts[padding : padding + out]
+
+
+def cell_centres(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> torch.Tensor:
+    """Give the output coordinate on which each input cell's stamp is centred, along one axis.
+
+    Coordinates count positions from 0; a stamp of even length is centred between two of them.
+
+    Parameters
+    ----------
+    size, kernel_size, stride, padding : int
+        Input size and geometry of the transposed convolution.
+
+    Returns
+    -------
+    torch.Tensor
+        (size,), float32: i * stride - padding + (kernel_size - 1) / 2.
+
+    Raises
+    ------
+    ValueError
+        Where the geometry is impossible.
+    """
+    trans_conv_size(size, kernel_size, stride, padding)
+    return torch.arange(size, dtype=torch.float32) * stride - padding + (kernel_size - 1) / 2
+
+
+def bilinear_kernel(in_channels: int, out_channels: int, kernel_size: int) -> torch.Tensor:
+    """Make the weight with which a transposed convolution upsamples each channel bilinearly.
+
+    The kernel is the outer product of a 1-D hat with itself; channel c of the input feeds channel c
+    of the output only.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Must be equal: there is no bilinear way to turn, say, 3 channels into 5.
+    kernel_size : int
+        2f for an even factor f, 2f - 1 for an odd one; see ``bilinear_geometry``.
+
+    Returns
+    -------
+    torch.Tensor
+        (in_channels, out_channels, kernel_size, kernel_size), float32.
+
+    Raises
+    ------
+    ValueError
+        Where the channels differ or an argument is below 1.
+
+    Notes
+    -----
+    Source: J. Long, E. Shelhamer and T. Darrell, "Fully Convolutional Networks for Semantic
+    Segmentation", CVPR 2015, section 3.3.
+    """
+    if in_channels != out_channels:
+        raise ValueError(
+            f"in_channels is {in_channels} and out_channels {out_channels}: bilinear upsampling keeps the "
+            "channels apart, so they must be equal. Change their number with a 1x1 convolution first"
+        )
+    if in_channels < 1 or kernel_size < 1:
+        raise ValueError(f"channels ({in_channels}) and kernel_size ({kernel_size}) must be at least 1")
+    factor = (kernel_size + 1) // 2
+    distance = (torch.arange(kernel_size) - (kernel_size - 1) / 2).abs()  # from the kernel's centre
+    hat = 1 - distance / factor
+    weight = torch.zeros(in_channels, out_channels, kernel_size, kernel_size)
+    channels = range(in_channels)
+    weight[channels, channels] = torch.outer(hat, hat)
+    return weight
+
+
+def bilinear_geometry(factor: int) -> tuple[int, int]:
+    """Give kernel size and padding of the transposed convolution that enlarges by a factor.
+
+    Parameters
+    ----------
+    factor : int
+        The stride, and how many times larger the output is.
+
+    Returns
+    -------
+    kernel_size : int
+        2 * factor, less one for an odd factor.
+    padding : int
+        (kernel_size - factor) / 2, so that the output is exactly factor times as large.
+
+    Raises
+    ------
+    ValueError
+        Where the factor is below 1.
+    """
+    if factor < 1:
+        raise ValueError(f"factor is {factor}, but must be at least 1")
+    kernel_size = 2 * factor - factor % 2
+    return kernel_size, (kernel_size - factor) // 2
+
+
+def bilinear_conv_transpose(channels: int, factor: int) -> nn.ConvTranspose2d:
+    """Make a transposed convolution that starts as bilinear upsampling and can be trained.
+
+    It has no bias: a random bias would shift every logit before training begins.
+
+    Parameters
+    ----------
+    channels : int
+        Input and output channels.
+    factor : int
+        Stride.
+
+    Returns
+    -------
+    torch.nn.ConvTranspose2d
+        Maps (N, channels, h, w) to (N, channels, h * factor, w * factor).
+
+    Raises
+    ------
+    ValueError
+        Where an argument is below 1.
+    """
+    kernel_size, padding = bilinear_geometry(factor)
+    weight = bilinear_kernel(channels, channels, kernel_size)
+    layer = nn.ConvTranspose2d(channels, channels, kernel_size, stride=factor, padding=padding, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    return layer
+
+
+def bilinear_matrix(size: int, factor: int, border: str = "replicate") -> torch.Tensor:
+    """Write bilinear upsampling along one axis as a matrix U: enlarged = U @ z.
+
+    Output position j lies at (j + 0.5) / factor - 0.5 on the input's axis and takes from its two
+    neighbours there.
+
+    Parameters
+    ----------
+    size : int
+        Input size.
+    factor : int
+        How many times larger the output is.
+    border : {"replicate", "fade"}
+        What a neighbour outside the input is worth: the same as the edge cell ("replicate": rows sum
+        to one, as ``interpolate``), or zero ("fade", as the transposed convolution).
+
+    Returns
+    -------
+    torch.Tensor
+        (size * factor, size), float32, at most two entries a row.
+
+    Raises
+    ------
+    ValueError
+        Where size or factor is below 1 or the border unknown.
+    """
+    if size < 1 or factor < 1:
+        raise ValueError(f"size ({size}) and factor ({factor}) must be at least 1")
+    if border not in BORDERS:
+        raise ValueError(f"border is {border!r}; expected one of {BORDERS}")
+    rows = torch.arange(size * factor)
+    position = (rows.double() + 0.5) / factor - 0.5
+    left = position.floor().long()  # -1 for the first half cell
+    right_weight = position - left
+    U = torch.zeros(size * factor, size + 2, dtype=torch.float64)  # one cell more at each end
+    U[rows, left + 1] = 1 - right_weight
+    U[rows, left + 2] = right_weight
+    if border == "replicate":
+        U[:, 1] += U[:, 0]
+        U[:, -2] += U[:, -1]
+    return U[:, 1:-1].float().contiguous()
+
+
+class BilinearUpsample(nn.Module):
+    """Bilinear upsampling by an integer factor, as two small matrix products a channel.
+
+    Parameters
+    ----------
+    factor : int
+        How many times larger the output is along each axis.
+    border : {"replicate", "fade"}
+        "replicate" equals ``F.interpolate(mode="bilinear", align_corners=False)``; "fade" equals
+        ``bilinear_conv_transpose``, whose output sinks towards the border.
+
+    Raises
+    ------
+    ValueError
+        Where the factor is below 1 or the border unknown.
+
+    Notes
+    -----
+    There is nothing to train and nothing in the state dict. The matrices of the last few sizes are kept, and
+    left out of copies and pickles.
+    """
+
+    _KEEP = 16  # matrices kept: two a picture size
+
+    def __init__(self, factor: int, border: str = "replicate") -> None:
+        super().__init__()
+        bilinear_matrix(1, factor, border)  # refuses bad arguments here and not at the first batch
+        self.factor, self.border = factor, border
+        self._matrices: dict[tuple, torch.Tensor] = {}
+
+    def forward(self, Z: torch.Tensor) -> torch.Tensor:
+        """Enlarge a batch.
+
+        Parameters
+        ----------
+        Z : torch.Tensor
+            (N, C, h, w), floating point.
+
+        Returns
+        -------
+        torch.Tensor
+            (N, C, h * factor, w * factor), in Z's dtype, or autocast's where autocast is on.
+
+        Raises
+        ------
+        ValueError
+            Where Z has not four axes.
+        TypeError
+            Where Z is not floating point.
+        """
+        if Z.ndim != 4:
+            raise ValueError(f"the input has shape {tuple(Z.shape)}; expected (N, C, h, w)")
+        if not Z.is_floating_point():
+            raise TypeError(f"the input has dtype {Z.dtype}; expected a floating point tensor")
+        U_h, U_w = self._matrix(Z.shape[2], Z), self._matrix(Z.shape[3], Z)
+        wide = Z @ U_w.T  # (N, C, h, w) -> (N, C, h, W)
+        return U_h @ wide  # (N, C, h, W) -> (N, C, H, W)
+
+    def _matrix(self, size: int, like: torch.Tensor) -> torch.Tensor:
+        """Give the matrix for one axis, from the kept ones where it is there."""
+        key = (size, like.dtype, like.device)
+        if key not in self._matrices:
+            if len(self._matrices) >= self._KEEP:
+                self._matrices.pop(next(iter(self._matrices)))  # the oldest
+            with torch.inference_mode(False):  # a matrix made in inference mode could not be trained through
+                U = bilinear_matrix(size, self.factor, self.border)
+                self._matrices[key] = U.to(like.device, like.dtype)
+        return self._matrices[key]
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_matrices": {}}
+
+    def extra_repr(self) -> str:
+        """Describe the layer.
+
+        Returns
+        -------
+        str
+            Factor and border, for ``print(model)``.
+        """
+        return f"factor={self.factor}, border={self.border!r}"
