@@ -8,14 +8,21 @@ which no loss and no score may count.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
-from collections.abc import Sequence
+import socket
+import sys
+import urllib.error
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.datasets import VOCSegmentation
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus",
@@ -191,7 +198,8 @@ def voc_label_indices(colour_image: Tensor, name: str = "label") -> Tensor:
     """
     if colour_image.ndim != 3 or colour_image.shape[0] != 3 or colour_image.dtype != torch.uint8:
         raise ValueError(
-            f"{name}: expected a uint8 RGB mask (3, H, W), got {colour_image.dtype} {tuple(colour_image.shape)}"
+            f"{name}: expected a uint8 RGB mask (3, H, W), got {colour_image.dtype} "
+            f"{tuple(colour_image.shape)}"
         )
     known = torch.tensor([*VOC_COLORMAP, VOID_COLOR], dtype=torch.int32)  # (22, 3)
     index = torch.tensor([*range(len(VOC_COLORMAP)), VOID], dtype=torch.uint8)  # (22,)
@@ -203,7 +211,8 @@ def voc_label_indices(colour_image: Tensor, name: str = "label") -> Tensor:
         row, column = _first(wrong)
         raise ValueError(
             f"{name}: colour {tuple(colour_image[:, row, column].tolist())} at (row, column) {(row, column)} "
-            "is none of VOC's. Masks must be stored without loss (PNG, never JPEG) and never be resized smoothly"
+            "is none of VOC's. A mask must be stored without loss (PNG, never JPEG) and never be resized "
+            "smoothly"
         )
     return index[order][place]
 
@@ -237,7 +246,429 @@ def label2image(label: Tensor, colormap: Sequence[Sequence[int]] = VOC_COLORMAP)
     if label.ndim != 2 or label.is_floating_point():
         raise ValueError(f"expected integer indices (H, W), got {label.dtype} {tuple(label.shape)}")
     _check_indices(label, "label", len(colormap))
-    table = torch.zeros(256, 3, dtype=torch.uint8)
+    table = torch.zeros(256, 3, dtype=torch.uint8, device=label.device)
     table[: len(colormap)] = torch.tensor(colormap, dtype=torch.uint8)
     table[VOID] = torch.tensor(VOID_COLOR, dtype=torch.uint8)
     return table[label.long()].permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
+
+
+def voc_rand_crop(
+    image: Tensor, label: Tensor, height: int, width: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cut the same random rectangle out of an image and its label.
+
+    Along a side where the image is too small it is not dropped but padded: it is put at a random place in
+    the crop, with ``MEAN_COLOR`` around the image and void around the label. Every position is as likely.
+
+    Parameters
+    ----------
+    image
+        uint8 (3, H, W).
+    label
+        uint8 (H, W).
+    height, width
+        Size of the crop in pixels.
+    generator
+        Source of the randomness; torch's global one by default.
+
+    Returns
+    -------
+    tuple of Tensor
+        Image (3, height, width) and label (height, width).
+
+    Raises
+    ------
+    ValueError
+        Where image and label do not lie on each other, or the crop has no pixels.
+    """
+    _check_pair(image, label, "voc_rand_crop")
+    if height < 1 or width < 1:
+        raise ValueError(f"a crop of {height} x {width} has no pixels; expected at least 1 x 1")
+    top = _draw_offset(image.shape[1], height, generator)
+    left = _draw_offset(image.shape[2], width, generator)
+    mean = torch.tensor(MEAN_COLOR, dtype=image.dtype)[:, None, None]
+    crop = mean.repeat(1, height, width)  # (3, 1, 1) -> (3, height, width)
+    crop_label = torch.full((height, width), VOID, dtype=label.dtype)
+    to_rows, from_rows = _overlap(top, image.shape[1], height)
+    to_columns, from_columns = _overlap(left, image.shape[2], width)
+    crop[:, to_rows, to_columns] = image[:, from_rows, from_columns]
+    crop_label[to_rows, to_columns] = label[from_rows, from_columns]
+    return crop, crop_label
+
+
+def _draw_offset(size: int, crop: int, generator: torch.Generator | None) -> int:
+    """Draw where the crop starts on the image; below zero where the image is the smaller one."""
+    spare = size - crop
+    return int(torch.randint(min(spare, 0), max(spare, 0) + 1, (), generator=generator))
+
+
+def _overlap(offset: int, size: int, crop: int) -> tuple[slice, slice]:
+    """Give the part of the crop that is image, and the part of the image that it shows."""
+    length = min(size, crop)
+    return slice(max(-offset, 0), max(-offset, 0) + length), slice(max(offset, 0), max(offset, 0) + length)
+
+
+def _check_pair(image: Tensor, label: Tensor, name: str) -> None:
+    """Refuse an image and a label that do not lie on each other."""
+    if image.ndim != 3 or label.ndim != 2 or image.shape[1:] != label.shape:
+        raise ValueError(
+            f"{name}: image {tuple(image.shape)} and label {tuple(label.shape)} do not fit; expected "
+            "(3, H, W) and (H, W) with the same H and W"
+        )
+
+
+def voc_rand_flip(
+    image: Tensor, label: Tensor, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mirror an image and its label left to right, both or neither, with probability one half.
+
+    Parameters
+    ----------
+    image
+        uint8 (3, H, W).
+    label
+        uint8 (H, W).
+    generator
+        Source of the randomness; torch's global one by default.
+
+    Returns
+    -------
+    tuple of Tensor
+        Image (3, H, W) and label (H, W).
+
+    Raises
+    ------
+    ValueError
+        Where image and label do not lie on each other.
+    """
+    _check_pair(image, label, "voc_rand_flip")
+    if torch.rand((), generator=generator) < 0.5:
+        return image.flip(-1), label.flip(-1)
+    return image, label
+
+
+class VOCSegDataset(Dataset):
+    """Images and labels of one list of a folder in VOC layout, read when they are asked for.
+
+    Parameters
+    ----------
+    voc_dir
+        The folder.
+    split
+        Name of the list: ``"train"``, ``"val"`` or any other one in ``ImageSets/Segmentation``.
+        ``"trainval"`` joins the first two where the folder has no list of that name.
+    crop_size
+        (height, width) of a random crop; ``None`` gives whole images.
+    flip
+        Whether half of the images, at random, are mirrored.
+    seed
+        Crops and flips are drawn from (seed, epoch, index) and nothing else, so that the number of
+        workers, the order of reading and an interruption change nothing.
+    cache
+        Whether to keep what has been read in memory (as uint8; each worker process keeps its own).
+
+    Attributes
+    ----------
+    ids : list of str
+        Names of the pictures.
+    classes : tuple of str
+        Names of the classes, by index.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the list, an image or a mask is missing.
+    ValueError
+        Where the list is empty or ``crop_size`` is not two positive integers.
+    """
+
+    def __init__(
+        self,
+        voc_dir: str | Path,
+        split: str = "train",
+        crop_size: tuple[int, int] | None = None,
+        flip: bool = False,
+        seed: int = 0,
+        cache: bool = False,
+    ) -> None:
+        if crop_size is not None and (len(crop_size) != 2 or min(crop_size) < 1):
+            raise ValueError(f"crop_size is {crop_size!r}; expected (height, width), both at least 1")
+        self.voc_dir, self.split = Path(voc_dir), split
+        self.crop_size, self.flip, self.seed = crop_size, flip, seed
+        self.classes = VOC_CLASSES
+        self.ids = _read_ids(self.voc_dir, split)
+        for path in (path for name in self.ids for path in self.paths(name)):
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: missing, but {split!r} lists it; {_LAYOUT}")
+        self._cache: dict[int, tuple[Tensor, Tensor]] | None = {} if cache else None
+        # Shared memory: workers that live on from one epoch to the next see set_epoch too.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._epoch.share_memory_()  # a deep copy's is not shared yet
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next augmentation is drawn from."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch: other epochs give other crops and flips, the same epoch the same ones.
+
+        Parameters
+        ----------
+        epoch
+            Number of the epoch, from 0.
+        """
+        self._epoch.fill_(epoch)
+
+    def paths(self, name: str) -> tuple[Path, Path]:
+        """Give the files of one picture.
+
+        Parameters
+        ----------
+        name
+            One of ``ids``.
+
+        Returns
+        -------
+        tuple of Path
+            Image and mask.
+        """
+        return self.voc_dir / "JPEGImages" / f"{name}.jpg", self.voc_dir / "SegmentationClass" / f"{name}.png"
+
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Read one picture, then crop and mirror it where that was asked for.
+
+        Parameters
+        ----------
+        index
+            Position in ``ids``, or (epoch, position) to draw from another epoch than the current one.
+
+        Returns
+        -------
+        tuple of Tensor
+            Image, uint8 (3, H, W), and label, uint8 (H, W).
+
+        Raises
+        ------
+        ValueError
+            Where a file cannot be read or the sizes of image and mask differ.
+        IndexError
+            Where there is no such position.
+        """
+        epoch, index = index if isinstance(index, tuple) else (self.epoch, index)
+        index = range(len(self))[index]
+        image, label = self._read(index)
+        generator = _generator(self.seed, epoch, 1 + index)
+        if self.crop_size is not None:
+            image, label = voc_rand_crop(image, label, *self.crop_size, generator)
+        if self.flip:
+            image, label = voc_rand_flip(image, label, generator)
+        return image, label
+
+    def _read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read one pair from the cache or from disk."""
+        if self._cache is not None and index in self._cache:
+            image, label = self._cache[index]
+            return image.clone(), label.clone()  # so that nobody paints in the cache
+        image_path, mask_path = self.paths(self.ids[index])
+        image, label = read_image(image_path), read_mask(mask_path)
+        _check_pair(image, label, f"{image_path} and its mask")
+        if self._cache is not None:
+            self._cache[index] = image.clone(), label.clone()
+        return image, label
+
+
+def _read_ids(voc_dir: Path, split: str) -> list[str]:
+    """Read a list of names."""
+    folder = voc_dir / "ImageSets" / "Segmentation"
+    if split == "trainval" and not (folder / "trainval.txt").is_file():
+        return _read_ids(voc_dir, "train") + _read_ids(voc_dir, "val")
+    path = folder / f"{split}.txt"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such list; {_LAYOUT}")
+    ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not ids:
+        raise ValueError(f"{path}: the list is empty; expected one ID a line")
+    return ids
+
+
+def _generator(*key: int) -> torch.Generator:
+    """Make a generator that depends on all numbers of the key and on nothing else."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))  # torch takes 63 bits
+
+
+class _EpochSampler(Sampler):
+    """Shuffle by (seed, epoch); each pass that nobody chose an epoch for takes the next one.
+
+    It hands out (epoch, position), so items still on their way to a worker keep their own epoch.
+    """
+
+    def __init__(self, dataset: VOCSegDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch = self.dataset.epoch
+        self.dataset.set_epoch(epoch + 1)
+        order = torch.randperm(len(self), generator=_generator(self.dataset.seed, epoch, 0))
+        yield from ((epoch, index) for index in order.tolist())
+
+
+def read_voc_images(
+    voc_dir: str | Path, split: str = "train", limit: int | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Read whole images and their labels into two lists.
+
+    Parameters
+    ----------
+    voc_dir
+        A folder in VOC layout.
+    split
+        Name of the list, as in ``VOCSegDataset``.
+    limit
+        Read only that many from the top of the list.
+
+    Returns
+    -------
+    tuple of list
+        Images, each uint8 (3, H, W), and labels, each uint8 (H, W).
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the list, an image or a mask is missing.
+    ValueError
+        Where a file cannot be read or the sizes of image and mask differ.
+    """
+    dataset = VOCSegDataset(voc_dir, split)
+    pairs = [dataset[index] for index in range(len(dataset))[:limit]]
+    return [image for image, _ in pairs], [label for _, label in pairs]
+
+
+def load_data_voc(
+    voc_dir: str | Path,
+    batch_size: int,
+    crop_size: tuple[int, int],
+    num_workers: int | None = None,
+    seed: int = 0,
+    cache: bool = False,
+) -> tuple[DataLoader, DataLoader]:
+    """Give batches for training and whole images for validation.
+
+    Parameters
+    ----------
+    voc_dir
+        A folder in VOC layout.
+    batch_size
+        Pictures in a training batch. The last, smaller batch of a pass is left out when there is a full one.
+    crop_size
+        (height, width) of the training crops.
+    num_workers
+        Processes that read ahead. By default none, and up to four on Linux with a GPU, where one reader
+        is slower than the training.
+    seed
+        Order, crops and flips depend on it and on the epoch. Each pass over the training batches is the
+        next epoch, unless ``train_iter.dataset.set_epoch`` chose one.
+    cache
+        Whether to keep what has been read in memory.
+
+    Returns
+    -------
+    tuple of DataLoader
+        ``train_iter``, shuffled, cropped and mirrored at random: uint8 (N, 3, height, width) and (N, height,
+        width). ``val_iter``, whole and in the list's order: uint8 (1, 3, H, W) and (1, H, W).
+
+    Raises
+    ------
+    FileNotFoundError
+        Where a list, an image or a mask is missing.
+    ValueError
+        Where a list is empty or ``crop_size`` is not two positive integers.
+    """
+    if num_workers is None:
+        waits = sys.platform == "linux" and torch.cuda.is_available()
+        num_workers = min(4, os.cpu_count() or 1) if waits else 0
+    train = VOCSegDataset(voc_dir, "train", crop_size, flip=True, seed=seed, cache=cache)
+    val = VOCSegDataset(voc_dir, "val", cache=cache)
+    # A generator of their own: reading must not move torch's global random state.
+    shared = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
+    train_iter = DataLoader(
+        train,
+        batch_size,
+        sampler=_EpochSampler(train),
+        drop_last=len(train) >= batch_size,
+        generator=torch.Generator().manual_seed(seed),
+        **shared,
+    )
+    return train_iter, DataLoader(val, 1, generator=torch.Generator().manual_seed(seed), **shared)
+
+
+def download(root: str | Path | None = None) -> Path:
+    """Fetch VOC 2012 (2 GB) with torchvision's own class, unless it is already there.
+
+    Parameters
+    ----------
+    root
+        Where ``VOCdevkit`` goes; ``data_dir()`` by default.
+
+    Returns
+    -------
+    Path
+        The folder ``VOCdevkit/VOC2012``, ready for ``load_data_voc``.
+
+    Raises
+    ------
+    ConnectionError
+        Where the host cannot be reached, or breaks off.
+    RuntimeError
+        Where the archive's checksum is wrong.
+    """
+    root = Path(root) if root is not None else data_dir()
+    folder = root / "VOCdevkit" / "VOC2012"
+    if _is_complete(folder):
+        return folder
+    try:
+        with _socket_timeout(60):
+            VOCSegmentation(root, year="2012", image_set="trainval", download=True)
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        raise ConnectionError(
+            f"VOC 2012 could not be downloaded ({error}). The host is often down: try again later, or put "
+            f"VOCtrainval_11-May-2012.tar from elsewhere into {root} and call this again (its checksum is "
+            "verified). Until then emojivoc.prepare() gives a data set that needs no network"
+        ) from error
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"{root / 'VOCtrainval_11-May-2012.tar'}: broken, or not the official archive ({error}). "
+            "Calling this again downloads it anew"
+        ) from error
+    if not _is_complete(folder):
+        raise RuntimeError(f"{folder}: incomplete after extraction; is the disk full? {_LAYOUT}")
+    return folder
+
+
+def _is_complete(folder: Path) -> bool:
+    """Tell whether every listed picture and mask is there."""
+    try:
+        return all(len(VOCSegDataset(folder, split)) > 0 for split in ("train", "val"))
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Give up on a host that stays silent; torchvision sets no limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
