@@ -1,0 +1,25 @@
+# Every command is in tasks.py; this only gives it short names.
+PYTHON ?= python3
+
+.PHONY: help lab test render repository setup
+
+help:
+	@$(PYTHON) tasks.py --help
+
+# make lab LAB_ARGS="--port 9999 --no-browser"; make hands LAB_ARGS on as a variable
+lab:
+	@$(PYTHON) tasks.py lab
+
+test:
+	@$(PYTHON) tasks.py test
+
+# make render NOTEBOOKS="03 05"
+render:
+	@$(PYTHON) tasks.py render $(NOTEBOOKS)
+
+# make repository NAME=owner/name
+repository:
+	@$(PYTHON) tasks.py repository $(NAME)
+
+setup:
+	@$(PYTHON) tasks.py setup
