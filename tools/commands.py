@@ -92,7 +92,7 @@ def check_disk(root: Path, environ: Mapping[str, str]) -> None:
     free = shutil.disk_usage(root).free / 1e9
     if free < need:
         raise Stop(
-            f"The disk that holds {root} has {free:.1f} GB free and the installation needs about {need:g} GB: "
+            f"The disk that holds {root} has {free:.1f} GB free and the installation needs {need:g} GB: "
             "make room, or clone the course onto a larger disk (where pip is set to a CPU-only torch, "
             "3 GB are enough: set D2LSEG_DISK_GB=3)."
         )
@@ -102,7 +102,7 @@ def remove_venv(root: Path) -> None:
     """Delete what stands in the place of ``.venv``."""
     venv = root / ".venv"
     if Path(sys.prefix).resolve() == venv.resolve():
-        raise Stop("The .venv must be made anew and this Python is part of it: 'deactivate', then start again.")
+        raise Stop("The .venv must be remade and this Python is part of it: 'deactivate', and start again.")
     try:
         if venv.is_symlink() or venv.is_file():
             venv.unlink()
@@ -116,7 +116,7 @@ def make_venv(root: Path) -> None:
     """Create ``.venv`` anew with the running Python."""
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         raise Stop(
-            "This Python cannot make virtual environments: on Debian and Ubuntu install the missing part with "
+            "This Python cannot make virtual environments: on Debian and Ubuntu install what is missing with "
             f"'sudo apt install python{sys.version_info[0]}.{sys.version_info[1]}-venv', then start again."
         )
     remove_venv(root)

@@ -1,0 +1,34 @@
+"""What all tests share: no window for figures, and a data folder that is not the reader's own."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports pyplot
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # for tools/, which is not installed
+
+
+@pytest.fixture(scope="session")
+def session_data(tmp_path_factory):
+    """One data folder for the whole run, so that what is drawn once serves all tests."""
+    return tmp_path_factory.mktemp("d2lseg_data")
+
+
+@pytest.fixture(autouse=True)
+def data_folder(session_data, monkeypatch):
+    """Keep every test out of the checkout's ``data/``."""
+    monkeypatch.setenv("D2LSEG_DATA", str(session_data))
+    return session_data
+
+
+@pytest.fixture(scope="session")
+def real_voc():
+    """A folder with three real VOC photos in VOC layout, where this machine has it."""
+    folder = Path(os.environ.get("D2LSEG_REAL_VOC", ROOT.parent / "shared" / "real-voc"))
+    if not folder.is_dir():
+        pytest.skip(f"no real VOC photos in {folder}: set D2LSEG_REAL_VOC to a folder in VOC layout")
+    return folder

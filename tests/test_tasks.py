@@ -1,0 +1,521 @@
+"""The commands: set-up that skips, remakes and explains its failures; lab, test, render, repository."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+import tasks
+from tools import commands, render
+
+ROOT = Path(__file__).resolve().parent.parent
+NOWHERE = "http://127.0.0.1:9/simple"  # the discard port: refused at once, on any machine
+
+
+@pytest.fixture
+def mini(tmp_path, monkeypatch):
+    """A repository whose requirements are quickly met: none at all."""
+    root = tmp_path / "mini"
+    root.mkdir()
+    (root / "requirements.txt").write_text("# nothing\n")
+    (root / "pyproject.toml").write_text('Repository = "https://github.com/own/course"\n')
+    monkeypatch.setattr(commands, "DISK_GB", 0.01)
+    monkeypatch.delenv("D2LSEG_DISK_GB", raising=False)
+    return root
+
+
+def sentence(error):
+    """Check that a failure is told in one sentence, and give it."""
+    text = str(error.value)
+    assert "\n" not in text and text.endswith(".") and ". " not in text.replace("...", ""), text
+    return text
+
+
+# --- an old Python ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [(2, 7), (3, 6), (3, 9, 19)])
+def test_an_old_python_is_refused_in_one_sentence(version):
+    message = tasks.too_old(version)
+    assert "3.10 or newer" in message and f"{version[0]}.{version[1]}:" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 14, 1), (4, 0)])
+def test_a_new_python_is_accepted(version):
+    assert tasks.too_old(version) is None
+
+
+def test_tasks_is_read_by_old_pythons():
+    ast.parse((ROOT / "tasks.py").read_text(), feature_version=(3, 4))
+    with pytest.raises(SyntaxError):  # the check can fail
+        ast.parse("x = f'{1}'\nmatch x:\n    case 1: pass", feature_version=(3, 4))
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7", "3.8", "3.9"])
+def test_a_real_old_python_prints_the_sentence(version):
+    places = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    works = [p for p in places if p and not subprocess.run([p, "-c", ""], capture_output=True).returncode]
+    if not works:
+        pytest.skip(f"there is no Python {version} on this machine")
+    found = works[0]
+    run = subprocess.run([found, ROOT / "tasks.py", "lab"], capture_output=True, text=True)
+    assert run.returncode == 1 and run.stdout == ""
+    assert run.stderr.startswith("The course needs Python 3.10") and run.stderr.count("\n") == 1
+
+
+def test_the_oldest_python_agrees_with_pyproject():
+    oldest = ".".join(map(str, tasks.OLDEST))
+    assert f'requires-python = ">={oldest}"' in (ROOT / "pyproject.toml").read_text()
+
+
+# --- set-up -------------------------------------------------------------------------------------------------
+
+
+def test_set_up_installs_once_and_again_only_after_a_change(mini, monkeypatch):
+    calls = []
+    real = commands.install
+    monkeypatch.setattr(commands, "install", lambda root: (calls.append(root), real(root)))
+    assert commands.setup(mini)  # a real environment, with a real pip
+    assert commands.usable(mini)
+    assert not commands.setup(mini) and len(calls) == 1
+
+    (mini / "requirements.txt").write_text("# something else\n")
+    mark = mini / ".venv" / "mark"
+    mark.touch()
+    assert commands.setup(mini) and len(calls) == 2
+    assert mark.exists(), "a change of the requirements keeps the environment"
+
+    (mini / ".venv" / "unfinished").touch()  # as a killed pip leaves it
+    assert commands.setup(mini) and len(calls) == 3
+    assert not mark.exists(), "a half-made environment is made anew"
+    assert not commands.setup(mini)
+
+    commands.venv_python(mini).unlink()  # as after an upgrade of the system's Python
+    assert commands.setup(mini) and commands.usable(mini)
+
+
+def test_an_environment_made_by_hand_is_kept(mini):
+    subprocess.run([sys.executable, "-m", "venv", mini / ".venv"], check=True)
+    mark = mini / ".venv" / "mark"
+    mark.touch()
+    assert commands.setup(mini) and mark.exists()
+    assert not commands.setup(mini)
+
+
+def test_the_fingerprint_sees_requirements_pyproject_python_and_place(mini, tmp_path, monkeypatch):
+    seen = [commands.fingerprint(mini)]
+    for name in ("requirements.txt", "pyproject.toml"):
+        (mini / name).write_text((mini / name).read_text() + "\n# more\n")
+        seen.append(commands.fingerprint(mini))
+    seen.append(commands.fingerprint(shutil.copytree(mini, tmp_path / "moved")))
+    monkeypatch.setattr(commands.sys, "version_info", (3, 99, 0, "final", 0))
+    seen.append(commands.fingerprint(mini))
+    assert len(set(seen)) == 5
+    assert commands.fingerprint(mini) == seen[-1]
+
+
+def fake_venv(root, status, log):
+    """Put a Python in place that writes a log as pip does, and exits with a status."""
+    python = commands.venv_python(root)
+    python.parent.mkdir(parents=True)
+    version = " ".join(str(n) for n in sys.version_info[:3])
+    (root / "said").write_text(log)
+    python.write_text(
+        f'#!/bin/sh\nif [ "$1" = -c ]; then echo "{version}"; exit 0; fi\n'
+        f'cp {root}/said "$4"\nexit {status}\n'  # $4 is the log: -m pip --log LOG install ...
+    )
+    python.chmod(0o755)
+
+
+needs_sh = pytest.mark.skipif(os.name == "nt", reason="simulates pip with a shell script")
+
+
+@needs_sh
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("Retrying after 'NewConnectionError'\nERROR: No matching distribution found", "network"),
+        ("Temporary failure in name resolution", "network"),
+        ("pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out. ReadTimeout", "network"),
+        ("ERROR: Could not install packages: [Errno 28] No space left on device", "disk is full"),
+        ("ERROR: No matching distribution found for torch>=2.2", "no fitting version"),
+        ("OSError: [Errno 13] Permission denied: 'x'", "cannot be written"),
+        ("something nobody thought of", "last lines above"),
+    ],
+)
+def test_a_failing_pip_is_put_in_one_sentence(mini, log, words):
+    fake_venv(mini, 1, log)
+    with pytest.raises(commands.Stop) as error:
+        commands.setup(mini)
+    assert words in sentence(error) and "exit status is 1" in sentence(error)
+    assert not (mini / ".venv" / "setup-stamp").exists()
+    assert not (mini / ".venv" / "unfinished").exists()
+
+
+@needs_sh
+def test_the_stamp_of_an_earlier_success_goes_when_pip_fails(mini):
+    fake_venv(mini, 0, "fine")
+    assert commands.setup(mini) and not commands.setup(mini)
+    shutil.rmtree(mini / ".venv")
+    fake_venv(mini, 3, "Network is unreachable")
+    (mini / ".venv" / "setup-stamp").write_text("of other requirements")
+    with pytest.raises(commands.Stop, match="3"):
+        commands.setup(mini)
+    assert not (mini / ".venv" / "setup-stamp").exists()
+
+
+def test_a_real_pip_without_a_network(mini, monkeypatch):
+    (mini / "requirements.txt").write_text("d2lseg-a-package-that-is-nowhere\n")
+    for name, value in {"PIP_INDEX_URL": NOWHERE, "PIP_EXTRA_INDEX_URL": NOWHERE, "PIP_RETRIES": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(commands.Stop) as error:
+        commands.setup(mini)
+    assert "the network failed" in sentence(error)
+
+
+def test_a_full_disk_is_told_before_anything_is_made(mini, monkeypatch):
+    monkeypatch.setattr(commands.shutil, "disk_usage", lambda _: SimpleNamespace(free=2.5e9))
+    monkeypatch.setattr(commands, "DISK_GB", 8)
+    with pytest.raises(commands.Stop) as error:
+        commands.setup(mini)
+    assert "2.5 GB free" in sentence(error) and "needs 8 GB" in sentence(error)
+    assert not (mini / ".venv").exists()
+    commands.check_disk(mini, {"D2LSEG_DISK_GB": "2"})
+    with pytest.raises(commands.Stop, match="'much'"):
+        commands.check_disk(mini, {"D2LSEG_DISK_GB": "much"})
+
+
+def test_a_python_without_ensurepip_names_the_missing_package(mini, monkeypatch):
+    real = commands.importlib.util.find_spec
+    monkeypatch.setattr(commands.importlib.util, "find_spec", lambda n: None if n == "ensurepip" else real(n))
+    with pytest.raises(commands.Stop) as error:
+        commands.setup(mini)
+    assert f"apt install python3.{sys.version_info[1]}-venv" in sentence(error)
+
+
+def test_the_environment_in_use_is_not_deleted(mini, monkeypatch):
+    (mini / ".venv").mkdir()
+    monkeypatch.setattr(commands.sys, "prefix", str(mini / ".venv"))
+    with pytest.raises(commands.Stop, match="deactivate"):
+        commands.setup(mini)
+    assert (mini / ".venv").is_dir()
+
+
+def test_main_prints_the_sentence_and_no_traceback(monkeypatch, capsys):
+    def stop():
+        raise commands.Stop("The disk is full.")
+
+    monkeypatch.setattr(commands, "setup", stop)
+    assert commands.main(["setup"]) == 2
+    assert capsys.readouterr().err == "The disk is full.\n"
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "setup", interrupt)
+    assert commands.main(["setup"]) == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_unknown_commands_and_options_are_refused(capsys):
+    for argv in ([], ["lob"], ["test", "--fast"], ["repository"]):
+        with pytest.raises(SystemExit) as error:
+            commands.main(argv)
+        assert error.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+# --- lab ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(monkeypatch):
+    """Run ``lab`` up to the point where JupyterLab would start; gives its command line."""
+    started = []
+    monkeypatch.setattr(commands, "setup", lambda root: False)
+    monkeypatch.setattr(commands, "hand_over", lambda command, root: (started.append(command), 0)[1])
+    monkeypatch.setattr(commands, "is_root", lambda: False)
+    monkeypatch.setattr(commands, "in_container", lambda: False)
+    monkeypatch.delenv("LAB_ARGS", raising=False)
+
+    def run(*argv):
+        assert commands.main(["lab", *argv]) == 0
+        return started[-1]
+
+    return run
+
+
+def test_lab_opens_the_first_notebook_and_adds_nothing(lab, capsys):
+    command = lab()
+    assert command == [str(commands.venv_python(ROOT)), "-m", "jupyterlab", "notebooks/00_start_here.ipynb"]
+    assert capsys.readouterr().out == ""
+
+
+def test_lab_passes_arguments_on(lab, monkeypatch):
+    monkeypatch.setenv("LAB_ARGS", "--port 9999 --no-browser '--ServerApp.password=a b'")
+    assert lab()[4:] == ["--port", "9999", "--no-browser", "--ServerApp.password=a b"]
+    assert lab("--debug", "--ip", "::1")[-3:] == ["--debug", "--ip", "::1"]
+    monkeypatch.setenv("LAB_ARGS", "'unclosed")
+    assert commands.main(["lab"]) == 2
+
+
+def test_lab_as_root_and_in_a_container_says_what_it_adds(lab, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "is_root", lambda: True)
+    assert lab()[4:] == ["--allow-root"]
+    said = capsys.readouterr().out
+    assert "--allow-root" in said and "--ip" not in said and said.count("\n") == 1
+    monkeypatch.setattr(commands, "in_container", lambda: True)
+    assert lab("--port=1")[4:] == ["--allow-root", "--ip=0.0.0.0", "--no-browser", "--port=1"]
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("--allow-root", "--ip=0.0.0.0", "--no-browser", "token"))
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", [["--ip=127.0.0.1"], ["--ServerApp.ip=127.0.0.1"], ["--ip", "127.0.0.1"]])
+def test_lab_never_contradicts_the_caller(given):
+    added, _ = commands.lab_options([*given, "--no-browser", "--allow-root"], root_user=True, container=True)
+    assert added == []
+
+
+def test_make_hands_lab_args_over(tmp_path):
+    if not shutil.which("make"):
+        pytest.skip("make is not on this machine")
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\necho "$@ with $LAB_ARGS"\n')
+    fake.chmod(0o755)
+    command = ["make", "-s", "-C", str(ROOT), "lab", f"PYTHON={fake}", "LAB_ARGS=--port 9999 --no-browser"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "tasks.py lab with --port 9999 --no-browser"
+
+
+def test_kernels_of_the_environment_come_first(tmp_path, monkeypatch):
+    other = tmp_path / "other" / "kernels" / "python3"
+    other.mkdir(parents=True)
+    spec = {"argv": ["/not/this"], "display_name": "x", "language": "python"}
+    (other / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "other"))
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    code = (
+        "from jupyter_client.kernelspec import KernelSpecManager as K; "
+        "print(K().get_kernel_spec('python3').argv[0])"
+    )
+    # The environment of these tests stands for .venv.
+    root = tmp_path / "repo"
+    root.mkdir()
+    (root / ".venv").symlink_to(sys.prefix)
+    ours, theirs = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout.strip()
+        for env in (commands.environment(root), {**os.environ})
+    )
+    assert theirs == "/not/this", "without the variables the other kernel wins"
+    assert ours != "/not/this" and "python" in ours
+    assert "PYTHONPATH" not in commands.environment(root)
+
+
+# --- test ---------------------------------------------------------------------------------------------------
+
+
+def test_the_stages_run_everything_in_order():
+    stages = commands.test_stages(ROOT)
+    ruff, unit, notebooks = (command for _, command in stages)
+    assert ruff == ["ruff", "check", "."]
+    assert {"--cov=d2lseg", "--cov-branch", "--cov-fail-under=90"} <= set(unit)
+    names = [name for name in notebooks if name.endswith(".ipynb")]
+    lessons = sorted(n for n in names if "/solutions/" not in n)
+    assert names == lessons + sorted(n for n in names if "/solutions/" in n)
+    on_disk = {p.relative_to(ROOT).as_posix() for p in (ROOT / "notebooks").rglob("[0-9]*.ipynb")}
+    assert set(names) == {name for name in on_disk if ".ipynb_checkpoints" not in name}
+    assert not any("cov" in option for option in notebooks)
+
+
+@pytest.mark.parametrize("fails", [(), (0,), (1, 2)])
+def test_every_stage_runs_and_any_failure_counts(mini, monkeypatch, capsys, fails):
+    (mini / "notebooks").mkdir()
+    (mini / "notebooks" / "00_x.ipynb").touch()
+    monkeypatch.setattr(commands, "setup", lambda root: False)
+    stages = [(f"stage {n}", ["x", f"raise SystemExit({int(n in fails)})"]) for n in range(3)]
+    monkeypatch.setattr(commands, "test_stages", lambda root: stages)
+    run = subprocess.run
+    monkeypatch.setattr(
+        commands.subprocess, "run", lambda command, **_: run([sys.executable, "-c", command[-1]], check=False)
+    )
+    assert commands.test(mini) == int(bool(fails))
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    assert [line.startswith("FAILED") for line in lines] == [False, *(n in fails for n in range(3))]
+    assert all(" s  " in line for line in lines)
+
+
+def test_a_checkout_without_notebooks_is_told(mini, monkeypatch):
+    monkeypatch.setattr(commands, "setup", lambda root: False)
+    with pytest.raises(commands.Stop) as error:
+        commands.test(mini)
+    assert "no notebooks" in sentence(error)
+
+
+# --- render -------------------------------------------------------------------------------------------------
+
+
+def notebook(*sources):
+    """Make a notebook of code cells."""
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+
+
+@pytest.fixture
+def lessons(tmp_path):
+    """A repository with two notebooks and one solution, none of them run."""
+    (tmp_path / "notebooks" / "solutions").mkdir(parents=True)
+    for name in ("02_b", "01_a", "solutions/01_a"):
+        nbformat.write(notebook("6 * 7"), tmp_path / "notebooks" / f"{name}.ipynb")
+    return tmp_path
+
+
+def test_render_chooses_by_name_and_in_order(lessons):
+    def names(*wanted):
+        return [p.relative_to(lessons / "notebooks").as_posix() for p in render.choose(wanted, lessons)]
+
+    assert names() == ["01_a.ipynb", "02_b.ipynb", "solutions/01_a.ipynb"]
+    assert names("01") == ["01_a.ipynb", "solutions/01_a.ipynb"]
+    assert names("solutions/01", "notebooks/02_b.ipynb") == ["02_b.ipynb", "solutions/01_a.ipynb"]
+    with pytest.raises(render.RenderError, match="'07'"):
+        render.choose(["07"], lessons)
+    assert render.main(["07"], lessons) == 2
+
+
+def test_render_executes_cleans_and_writes(lessons, capsys):
+    path = lessons / "notebooks" / "01_a.ipynb"
+    book = notebook(
+        "6 * 7",
+        "import sys; print('warning', file=sys.stderr); print('kept')",
+        "display({'application/vnd.jupyter.widget-view+json': {}, 'text/plain': 'w'}, raw=True)",
+    )
+    book.metadata.widgets = {"state": {}}
+    book.metadata.language_info = {"name": "python", "version": "3.0.0"}
+    book.cells[0].metadata = {"tags": ["keep"], "execution": {"iopub": "2020"}, "collapsed": True}
+    nbformat.write(book, path)
+    assert render.main(["01_a"], lessons) == 0
+    assert "01_a.ipynb:" in capsys.readouterr().out
+    book = nbformat.read(path, as_version=4)
+    first, second, third = book.cells
+    assert first.outputs[0].data["text/plain"] == "42" and first.execution_count == 1
+    assert first.metadata == {"tags": ["keep"]}
+    assert [output.text for output in second.outputs] == ["kept\n"]
+    assert third.outputs == []
+    assert set(book.metadata) == {"kernelspec", "language_info"}
+    assert book.metadata.language_info == {"name": "python"}
+    assert {p.name for p in path.parent.iterdir()} == {"01_a.ipynb", "02_b.ipynb", "solutions"}
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import pathlib; print(pathlib.Path.cwd())", "relative path"),
+        ("import pathlib; pathlib.Path.home() / 'x'", "relative path"),
+        ("print('x' * 1_100_000)", "over 1 MB"),
+        ("import os; os._exit(1)", "died"),
+    ],
+)
+def test_render_leaves_a_bad_notebook_as_it_was(lessons, capsys, source, words):
+    path = lessons / "notebooks" / "02_b.ipynb"
+    nbformat.write(notebook("1", source), path)
+    before = path.read_bytes()
+    assert render.main(["02"], lessons) == 1
+    said = capsys.readouterr().err
+    assert words in said and "02_b.ipynb" in said and ("cell 1" in said or "MB" in said)
+    assert path.read_bytes() == before
+
+
+def test_render_finds_the_host_name_but_not_in_pictures(lessons, monkeypatch):
+    monkeypatch.setattr(render.socket, "gethostname", lambda: "my-laptop")
+    book = notebook("x")
+    path = lessons / "notebooks" / "x.ipynb"
+    out = nbformat.v4.new_output
+    book.cells[0].outputs = [out("display_data", {"image/png": "/my-laptop/" + str(lessons)})]
+    render.inspect(book, path, lessons)
+    html = out("display_data", {"text/html": "<b>my-laptop</b>"})
+    for output in (out("stream", text="on my-laptop."), html):
+        book.cells[0].outputs = [output]
+        with pytest.raises(render.RenderError, match="my-laptop"):
+            render.inspect(book, path, lessons)
+
+
+# --- repository ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """The files of this repository that hold its name, and a page with look-alikes."""
+    for path in [ROOT / "pyproject.toml", *ROOT.glob("*.md"), *commands.notebooks(ROOT)]:
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    old = commands.current_repository(ROOT)
+    address = f"https://github.com/{old}"
+    (tmp_path / "PAGE.md").write_bytes(
+        f"https://github.com/{old} git+https://github.com/{old}.git\r\n"
+        f"https://colab.research.google.com/github/{old}/blob/main/x.ipynb (https://github.com/{old}).\n"
+        f"other: {address}-fork {address}.old https://github.com/x/y {old}\n".encode()
+    )
+    return tmp_path
+
+
+def contents(root):
+    return {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_repository_rewrites_all_and_back(copied):
+    before, old = contents(copied), commands.current_repository(copied)
+    assert commands.repository("Some-One/new.name_2", copied) == 0
+    after = contents(copied)
+    assert commands.current_repository(copied) == "Some-One/new.name_2"
+    page = after[Path("PAGE.md")].decode()
+    new, address = "https://github.com/Some-One/new.name_2", f"https://github.com/{old}"
+    assert page.splitlines()[0] == f"{new} git+{new}.git"
+    assert page.count("Some-One/new.name_2") == 4 and "\r\n" in page
+    assert f"other: {address}-fork {address}.old https://github.com/x/y {old}\n" in page
+    for name, text in after.items():
+        if name.name != "PAGE.md":
+            assert old.encode() not in text, name
+        if name.suffix == ".ipynb":
+            assert text != before[name], name
+            json.loads(text)
+    assert commands.repository(old, copied) == 0
+    assert contents(copied) == before
+
+
+@pytest.mark.parametrize("name", ["", "name", "a/b/c", "https://github.com/a/b", "a/b.git", "a b/c", "-a/b"])
+def test_repository_refuses_what_is_no_name(copied, name):
+    before = contents(copied)
+    with pytest.raises(commands.Stop) as error:
+        commands.repository(name, copied)
+    assert "OWNER/NAME" in str(error.value)
+    assert contents(copied) == before
+
+
+def test_repository_needs_its_line_in_pyproject(copied):
+    (copied / "pyproject.toml").write_text("[project]\n")
+    with pytest.raises(commands.Stop, match="no line"):
+        commands.repository("a/b", copied)
+
+
+def test_the_name_is_nowhere_else():
+    owner = commands.current_repository(ROOT)
+    known = {ROOT / "pyproject.toml", *ROOT.glob("*.md"), *commands.notebooks(ROOT)}
+    sources = [p for folder in ("d2lseg", "tools", "tests", ".github") for p in (ROOT / folder).rglob("*.*")]
+    for path in sources:
+        if path.suffix in {".py", ".yml", ".md"} and path not in known:
+            assert f"github.com/{owner}" not in path.read_text(encoding="utf-8"), path
+
+
+def test_ci_runs_make_test():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "set -euo pipefail" in script and script.strip().endswith("make test")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK) or os.name == "nt"
+    assert "run: make test" in (ROOT / ".github" / "workflows" / "test.yml").read_text()
