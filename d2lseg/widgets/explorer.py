@@ -158,9 +158,8 @@ def _cells(ax: Axes, values: Tensor, title: str, shown: Tensor | None = None) ->
     size = len(values)
     shown = torch.ones_like(values, dtype=torch.bool) if shown is None else shown
     top = max(int(values.max()), 1)
-    ax.imshow(
-        values.where(shown, torch.tensor(0)), cmap="Blues", vmin=0, vmax=1.8 * max(top, 4)
-    )  # pale enough for black numbers
+    pale = 1.8 * max(top, 4)  # so that black numbers stay legible on the darkest cell
+    ax.imshow(values.where(shown, torch.tensor(0)).numpy(), cmap="Blues", vmin=0, vmax=pale)
     fontsize = min(12, 110 / size if len(str(top)) < 3 else 84 / size)
     for row, col in shown.nonzero().tolist():
         ax.text(col, row, int(values[row, col]), ha="center", va="center", fontsize=fontsize)
