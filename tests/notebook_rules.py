@@ -1,0 +1,232 @@
+"""What every notebook of the course is held to. Each rule gives a list of faults, empty where all is well."""
+
+import re
+import statistics
+
+import nbformat
+
+from tools import render
+
+BADGE = (
+    "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name}.ipynb)"
+)
+SETUP = """\
+# Setup: on Colab this installs the course's module; anywhere else it does nothing.
+import importlib.util
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("d2lseg") is None:
+    %pip install -q git+https://github.com/{repo}"""
+HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
+TAGS = {"setup", "exercise", "solution", "nbval-check-output", "nbval-ignore-output", "raises-exception"}
+EXERCISE = re.compile(r"^### (Exercise (\d\d)\.(\d+): \S.*)$", re.MULTILINE)
+MEDIAN, LONGEST = 6, 20  # lines of a code cell
+# Places of other machines than this one, which render.traces() does not know.
+PLACES = re.compile(r"(?<![\w./~-])/(?:home|Users|root|tmp|mnt|content|private|var)/\w|\b[A-Z]:\\\w")
+
+
+def tags(cell):
+    """Give the tags of a cell."""
+    return set(cell.metadata.get("tags", []))
+
+
+def code_cells(book):
+    """List the code cells."""
+    return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def prose(book):
+    """Join the text cells."""
+    return "\n\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+
+
+def opening_faults(book, name, repo):
+    """Title, badge and setup cell; they hold the repository's name."""
+    faults, number = [], name.removeprefix("solutions/")[:2]
+    lines = book.cells[0].source.splitlines() if book.cells else [""]
+    if not re.match(rf"# {number}\. \S", lines[0]):
+        faults.append(f"the first line is {lines[0]!r}, not '# {number}. Title'")
+    if BADGE.format(repo=repo, name=name) not in lines:
+        faults.append(f"the first cell has no Colab badge for {repo} and notebooks/{name}.ipynb")
+    if len(book.cells) < 2 or "setup" not in tags(book.cells[1]):
+        faults.append("the second cell is not tagged 'setup'")
+    elif book.cells[1].source.strip() != SETUP.format(repo=repo):
+        faults.append(f"the setup cell is not the course's, for {repo}")
+    return faults
+
+
+def frame_faults(book, name, last):
+    """The headings of a lesson, in their order, and its links to the next lesson and the solutions."""
+    text, at, faults = prose(book), 0, []
+    for heading in (*HEAD, "## 1. ", "## Your turn", "## Recap"):
+        found = re.compile("^(?:- )?" + re.escape(heading), re.MULTILINE).search(text, at)
+        if found:
+            at = found.end()
+        else:
+            faults.append(f"{heading!r} is missing, or not in its place")
+    if not last and "Next: [" not in text[at:]:
+        faults.append("no 'Next: [...](...)' after the recap")
+    if f"](solutions/{name}.ipynb)" not in text:
+        faults.append(f"no link to solutions/{name}.ipynb")
+    return faults
+
+
+def length_faults(book):
+    """Short code cells: one idea each."""
+    lengths = [len(cell.source.splitlines()) for cell in code_cells(book)]
+    faults = []
+    if statistics.median(lengths) > MEDIAN:
+        faults.append(f"the median code cell has {statistics.median(lengths)} lines, over {MEDIAN}")
+    for index, cell in enumerate(book.cells):
+        if cell.cell_type == "code" and len(cell.source.splitlines()) > LONGEST:
+            faults.append(f"cell {index} has {len(cell.source.splitlines())} lines, over {LONGEST}")
+    return faults
+
+
+def exercises(book, tag):
+    """Pair every exercise's heading with the cells of that tag which follow it.
+
+    Returns
+    -------
+    list of (heading, cells)
+    """
+    found = []
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            found += [(match[1], []) for match in EXERCISE.finditer(cell.source)]
+        elif tag in tags(cell):
+            if not found:
+                found.append(("before any heading", []))
+            found[-1][1].append(cell)
+    return found
+
+
+def exercise_faults(book, name):
+    """3 to 5 numbered exercises in a lesson, each a stub whose kept verdict is "Not yet"."""
+    found, faults = exercises(book, "exercise"), []
+    if not 3 <= len(found) <= 5:
+        faults.append(f"{len(found)} exercises, not 3 to 5")
+    for k, (heading, cells) in enumerate(found, start=1):
+        if not heading.startswith(f"Exercise {name[:2]}.{k}: "):
+            faults.append(f"{heading!r} is not numbered {name[:2]}.{k}")
+        if len(cells) != 1:
+            faults.append(f"{heading!r} has {len(cells)} cells tagged 'exercise', not one")
+        for cell in cells:
+            if not printed(cell).startswith("Not yet"):
+                faults.append(f"{heading!r} is kept with {printed(cell)[:40]!r}, not 'Not yet'")
+    return faults
+
+
+def solution_faults(lesson, solution):
+    """The same exercises in the solutions, each asserted and kept as right."""
+    asked = [heading for heading, _ in exercises(lesson, "exercise")]
+    solved = exercises(solution, "solution")
+    faults = []
+    if [heading for heading, _ in solved] != asked:
+        faults.append(f"the solutions are headed {[heading for heading, _ in solved]}, the exercises {asked}")
+    for heading, cells in solved:
+        if not any(re.search(r"^\s*assert ", cell.source, re.MULTILINE) for cell in cells):
+            faults.append(f"{heading!r} has no cell tagged 'solution' that asserts")
+        elif "Right." not in "".join(map(printed, cells)):
+            faults.append(f"{heading!r} is kept without the verdict 'Right.'")
+    return faults
+
+
+def printed(cell):
+    """What a cell has printed."""
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
+def output_faults(book, root):
+    """Outputs are kept, of one clean run, and hold nothing of the machine."""
+    faults = []
+    counts = [cell.execution_count for cell in code_cells(book) if cell.source.strip()]
+    if counts != list(range(1, len(counts) + 1)):
+        faults.append(f"the cells were run in the order {counts}, not once each from the top")
+    if not any(cell.outputs for cell in code_cells(book)):
+        faults.append("no outputs are kept")
+    for index, cell in enumerate(book.cells):
+        for output in cell.get("outputs", []):
+            faults += [f"cell {index}: {fault}" for fault in one_output_faults(output, root)]
+    return faults
+
+
+def one_output_faults(output, root):
+    """What is wrong with one output."""
+    if output.output_type == "error":
+        yield f"an error is kept: {output.ename}"
+    if output.output_type == "stream" and output.name == "stderr":
+        yield "stderr is kept"
+    if render.WIDGET in output.get("data", {}):
+        yield "a widget view is kept"
+    for text in render.texts(output):
+        for pattern in (PLACES, *render.traces(root)):
+            if found := pattern.search(text):
+                yield f"the output holds {found[0]!r}, a place on one machine"
+
+
+def metadata_faults(book):
+    """No widget state (GitHub refuses to draw such a notebook), one kernel, no tag that is mistyped."""
+    faults = []
+    if "widgets" in book.metadata:
+        faults.append("metadata.widgets is saved")
+    if book.metadata.get("kernelspec", {}).get("name") != "python3":
+        faults.append("the kernel is not python3")
+    for index, cell in enumerate(book.cells):
+        if unknown := tags(cell) - TAGS:
+            faults.append(f"cell {index} has the unknown tags {sorted(unknown)}")
+    return faults
+
+
+def link_faults(book, path):
+    """Links to files lead somewhere, and those into a notebook to one of its headings."""
+    faults = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(book)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        aim = path.parent / file if file else path
+        if not aim.exists():
+            faults.append(f"the link {target} leads nowhere")
+        elif anchor and aim.suffix == ".ipynb" and anchor.lower() not in anchors(aim):
+            faults.append(f"the link {target} leads to no heading of {aim.name}")
+    return faults
+
+
+def anchors(path):
+    """The headings of a notebook as the ends of addresses, in small letters."""
+    text = prose(nbformat.read(path, as_version=4))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
+
+
+def size_faults(path):
+    """Under 1 MB."""
+    size = path.stat().st_size
+    return [f"{size / 1e6:.2f} MB, over 1 MB"] if size > render.LARGEST else []
+
+
+def all_faults(path, root, repo, last=False):
+    """Hold one notebook to all rules.
+
+    Parameters
+    ----------
+    path
+        The notebook, below ``root / "notebooks"``.
+    root
+        The repository.
+    repo
+        OWNER/NAME.
+    last
+        Whether it is the last lesson, which links to no other.
+    """
+    name = path.relative_to(root / "notebooks").with_suffix("").as_posix()
+    book = nbformat.read(path, as_version=4)
+    faults = opening_faults(book, name, repo) + length_faults(book) + output_faults(book, root)
+    faults += metadata_faults(book) + link_faults(book, path) + size_faults(path)
+    if name.startswith("solutions/"):
+        lesson = nbformat.read(root / "notebooks" / f"{path.stem}.ipynb", as_version=4)
+        return faults + solution_faults(lesson, book)
+    return faults + frame_faults(book, name, last) + exercise_faults(book, name)

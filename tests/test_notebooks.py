@@ -1,0 +1,187 @@
+"""Every notebook keeps the course's rules, and every rule can fail."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from notebook_rules import BADGE, SETUP, all_faults
+
+from tools import commands
+
+ROOT = Path(__file__).resolve().parent.parent
+REPO = commands.current_repository(ROOT)
+COURSE = [
+    "00_start_here",
+    "01_transposed_convolution",
+    "02_bilinear_kernel",
+    "03_voc_dataset",
+    "04_fcn_model",
+    "05_training",
+    "06_prediction",
+]
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/solutions"])
+def test_the_course_is_whole(folder):
+    assert sorted(path.stem for path in (ROOT / folder).glob("*.ipynb")) == COURSE
+
+
+@pytest.mark.parametrize("path", commands.notebooks(ROOT), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_a_notebook_keeps_the_rules(path):
+    assert all_faults(path, ROOT, REPO, last=path.stem == COURSE[-1]) == []
+
+
+# --- each rule can fail -------------------------------------------------------------------------------------
+
+
+def code(source, tag=None, text=None):
+    """Make a code cell that has been run."""
+    outputs = [new_output("stream", name="stdout", text=text)] if text else []
+    return new_code_cell(source, outputs=outputs, metadata={"tags": [tag]} if tag else {})
+
+
+def opening(name):
+    return [
+        new_markdown_cell(f"# 00. Title\n\n{BADGE.format(repo='o/n', name=name)}"),
+        code(SETUP.format(repo="o/n"), "setup"),
+    ]
+
+
+def sample_lesson():
+    """Make a lesson that keeps every rule."""
+    cells = opening("00_a")
+    cells.append(
+        new_markdown_cell(
+            "**You will do**\n- x\n\n**You will learn** y\n\n**You need** z\n\n**Time** 1 minute"
+        )
+    )
+    cells += [new_markdown_cell("## 1. Look\n\n[up](#your-turn)"), code("6 * 7", "nbval-check-output", "42")]
+    cells.append(new_markdown_cell("## Your turn"))
+    for k in (1, 2, 3):
+        cells.append(new_markdown_cell(f"### Exercise 00.{k}: try\n\nDo it."))
+        cells.append(code("answer = ...\ncheck.it(answer)", "exercise", "Not yet. Hint: think"))
+    cells.append(
+        new_markdown_cell(
+            "## Recap\n\n- x\n\n[solutions](solutions/00_a.ipynb)\n\nNext: [01](00_a.ipynb#recap)"
+        )
+    )
+    return cells
+
+
+def sample_solution():
+    """Make its solutions."""
+    cells = opening("solutions/00_a")
+    for k in (1, 2, 3):
+        cells.append(new_markdown_cell(f"### Exercise 00.{k}: try\n\nBecause."))
+        cells.append(code("answer = 1\nassert check.it(answer)", "solution", "Right."))
+    return cells
+
+
+def lay(root, lesson, solution, metadata=None):
+    """Write both to a repository and give the faults of both."""
+    (root / "notebooks" / "solutions").mkdir(parents=True)
+    paths = [root / "notebooks" / "00_a.ipynb", root / "notebooks" / "solutions" / "00_a.ipynb"]
+    for path, cells in zip(paths, (lesson, solution), strict=True):
+        for count, cell in enumerate((c for c in cells if c.cell_type == "code"), start=1):
+            cell.execution_count = cell.execution_count or count
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        book = new_notebook(cells=cells, metadata={"kernelspec": kernel, **(metadata or {})})
+        nbformat.write(book, path)
+    return [fault for path in paths for fault in all_faults(path, root, "o/n")]
+
+
+def test_a_good_sample_has_no_faults(tmp_path):
+    assert lay(tmp_path, sample_lesson(), sample_solution()) == []
+
+
+def swap(index, old, new):
+    """Make a change that replaces text in a cell of the lesson."""
+
+    def change(lesson, solution):
+        assert old in lesson[index].source
+        lesson[index].source = lesson[index].source.replace(old, new)
+
+    return change
+
+
+def keep(**output):
+    """Make a change that adds an output to the lesson's cell 4."""
+    return lambda lesson, solution: lesson[4].outputs.append(new_output(**output))
+
+
+def show(text):
+    """Make a change that adds printed text."""
+    return keep(output_type="stream", text=text)
+
+
+BROKEN = {
+    "title": (swap(0, "# 00. Title", "# Title"), "not '# 00. Title'"),
+    "badge": (swap(0, "o/n", "other/n"), "no Colab badge"),
+    "badge of another notebook": (swap(0, "00_a", "00_b"), "no Colab badge"),
+    "setup": (swap(1, "o/n", "other/n"), "setup cell is not the course's"),
+    "setup tag": (lambda a, b: a[1].metadata.clear(), "not tagged 'setup'"),
+    "need": (swap(2, "**You need**", "You need"), "'**You need**' is missing"),
+    "order": (swap(2, "**You will do**", "**Time** **You will do**"), "'**You will do**' is missing"),
+    "steps": (swap(3, "## 1. Look", "## Look"), "'## 1. ' is missing"),
+    "recap": (swap(-1, "## Recap", "## End"), "'## Recap' is missing"),
+    "next": (swap(-1, "Next", "Then"), "no 'Next"),
+    "solutions link": (swap(-1, "](solutions/00_a.ipynb)", "](00_a.ipynb)"), "no link to solutions"),
+    "median": (lambda a, b: a.extend(code("x = 1\n" * 7) for _ in range(9)), "the median code cell has"),
+    "longest": (swap(4, "6 * 7", "6 * 7\n" * 21), "cell 4 has 21 lines"),
+    "few": (lambda a, b: (a.pop(6), a.pop(6)), "2 exercises"),
+    "many": (
+        lambda a, b: a.extend([new_markdown_cell(f"### Exercise 00.{k}: x") for k in (4, 5, 6)]),
+        "6 exercises",
+    ),
+    "number": (swap(6, "00.1", "00.2"), "not numbered 00.1"),
+    "no stub": (lambda a, b: a.pop(7), "0 cells tagged 'exercise'"),
+    "solved": (lambda a, b: a[7].outputs[0].update(text="Right."), "kept with 'Right.'"),
+    "other heading": (lambda a, b: b[2].update(source="### Exercise 00.1: else"), "the solutions are headed"),
+    "unsolved": (lambda a, b: b.pop(3), "has no cell tagged 'solution'"),
+    "no assert": (lambda a, b: b[3].update(source="check.it(1)"), "has no cell tagged 'solution'"),
+    "wrong solution": (lambda a, b: b[3].outputs[0].update(text="Not right"), "without the verdict"),
+    "order of runs": (lambda a, b: a[4].update(execution_count=17), "not once each from the top"),
+    "no outputs": (
+        lambda a, b: [c.update(outputs=[]) for c in b if c.cell_type == "code"],
+        "no outputs are kept",
+    ),
+    "error": (keep(output_type="error", ename="E", evalue="", traceback=[]), "an error is kept"),
+    "stderr": (keep(output_type="stream", name="stderr", text="warning"), "stderr is kept"),
+    "widget": (
+        keep(output_type="display_data", data={"application/vnd.jupyter.widget-view+json": {}}),
+        "a widget view is kept",
+    ),
+    "a path of Linux": (show("see /home/ada/x"), "'/home/a'"),
+    "a path of macOS": (show("'/Users/ada/x'"), "'/Users/a'"),
+    "a path of Windows": (show(r"C:\Users\ada"), r"'C:\\U'"),
+    "a path in a table": (
+        keep(output_type="display_data", data={"text/html": "<td>/tmp/x</td>"}),
+        "'/tmp/x'",
+    ),
+    "this home folder": (show(str(Path.home())), "a place on one machine"),
+    "tag": (lambda a, b: a[4].update(metadata={"tags": ["nbval-chek-output"]}), "unknown tags"),
+    "link": (swap(3, "#your-turn", "gone.ipynb"), "gone.ipynb leads nowhere"),
+    "anchor": (swap(3, "#your-turn", "#my-turn"), "to no heading"),
+    "size": (show("x" * 1_000_000), "over 1 MB"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_sample_is_found(tmp_path, case):
+    change, words = BROKEN[case]
+    lesson, solution = sample_lesson(), sample_solution()
+    change(lesson, solution)
+    faults = lay(tmp_path, lesson, solution)
+    assert any(words in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"widgets": {"state": {}}}, "metadata.widgets"),
+        ({"kernelspec": {"name": "conda", "display_name": "x"}}, "not python3"),
+    ],
+)
+def test_broken_metadata_is_found(tmp_path, metadata, words):
+    assert any(words in fault for fault in lay(tmp_path, sample_lesson(), sample_solution(), metadata))
