@@ -1,0 +1,574 @@
+import copy
+import functools
+import hashlib
+import http.server
+import pickle
+import shutil
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader, DistributedSampler
+from voc_layout import SIZES, make_folder, palette, write_mask
+
+from d2lseg import voc
+
+LABELS = st.builds(
+    lambda seed, height, width: torch.from_numpy(
+        np.random.default_rng(seed).choice([*range(21), 255], (height, width)).astype(np.uint8)
+    ),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 12),
+    st.integers(1, 12),
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_folder(tmp_path / "set")
+    return tmp_path / "set"
+
+
+# ------------------------------------------------------------------ constants and places
+
+
+def test_colormap_is_the_devkits_bit_pattern():
+    """VOC's development kit makes colour i by spreading the bits of i over red, green and blue."""
+    expected = []
+    for index in range(256):
+        colour, rest = [0, 0, 0], index
+        for bit in range(7, -1, -1):
+            for channel in range(3):
+                colour[channel] |= (rest >> channel & 1) << bit
+            rest >>= 3
+        expected.append(tuple(colour))
+    assert voc.VOC_COLORMAP == tuple(expected[:21]) and voc.VOID_COLOR == expected[255]
+
+
+def test_classes_are_in_alphabetical_order_after_background():
+    assert len(voc.VOC_CLASSES) == len(voc.VOC_COLORMAP) == 21
+    assert voc.VOC_CLASSES[0] == "background" and list(voc.VOC_CLASSES[1:]) == sorted(voc.VOC_CLASSES[1:])
+
+
+def test_mean_colour_is_imagenets():
+    assert voc.MEAN_COLOR == tuple(round(255 * mean) for mean in (0.485, 0.456, 0.406))
+
+
+def test_data_dir_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("D2LSEG_DATA", str(tmp_path / "new" / "place"))
+    assert voc.data_dir() == tmp_path / "new" / "place" and voc.data_dir().is_dir()
+
+
+def test_data_dir_in_and_out_of_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.delenv("D2LSEG_DATA", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(lambda cls: tmp_path / "home"))
+    monkeypatch.setattr(voc, "__file__", str(tmp_path / "site" / "d2lseg" / "voc.py"))
+    assert voc.data_dir() == tmp_path / "home" / ".cache" / "d2lseg"
+    (tmp_path / "site" / "notebooks").mkdir(parents=True)
+    (tmp_path / "site" / "pyproject.toml").touch()
+    assert voc.data_dir() == tmp_path / "site" / "data"
+
+
+# ------------------------------------------------------------------ reading images
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_read_image_equals_pil(tmp_path, mode):
+    path = tmp_path / "photo.jpg"
+    pixels = np.random.default_rng(0).integers(0, 256, (17, 23, 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+    image = voc.read_image(path)
+    assert image.dtype == torch.uint8 and image.is_contiguous()
+    assert np.array_equal(image.permute(1, 2, 0), np.array(Image.open(path).convert("RGB")))
+
+
+def test_read_image_turns_a_photo_upright(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 16, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side: show it turned by 90 degrees clockwise
+    Image.fromarray(pixels).save(tmp_path / "photo.png", exif=exif)
+    turned = np.rot90(pixels, k=-1)
+    assert np.array_equal(voc.read_image(tmp_path / "photo.png").permute(1, 2, 0), turned)
+
+
+@pytest.mark.parametrize("reader", [voc.read_image, voc.read_mask])
+def test_files_that_are_no_images_are_named(tmp_path, reader):
+    with pytest.raises(FileNotFoundError, match=r"absent\.png"):
+        reader(tmp_path / "absent.png")
+    (tmp_path / "text.png").write_text("not an image")
+    with pytest.raises(ValueError, match=r"text\.png: cannot be read as an image"):
+        reader(tmp_path / "text.png")
+    write_mask(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 21, (64, 64)))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-900])
+    with pytest.raises(ValueError, match=r"cut\.png: cannot be read as an image"):
+        reader(tmp_path / "cut.png")
+
+
+# ------------------------------------------------------------------ masks
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELS)
+def test_colours_and_indices_are_inverse(label):
+    picture = voc.label2image(label)
+    assert picture.dtype == torch.uint8 and picture.shape == (3, *label.shape)
+    assert torch.equal(voc.voc_label_indices(picture), label)
+    by_hand = [voc.VOID_COLOR if i == 255 else voc.VOC_COLORMAP[i] for i in label.flatten().tolist()]
+    assert picture.permute(1, 2, 0).reshape(-1, 3).tolist() == [list(colour) for colour in by_hand]
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELS)
+def test_palette_grey_and_rgb_masks_read_alike(tmp_path_factory, label):
+    folder = tmp_path_factory.mktemp("mask")
+    write_mask(folder / "palette.png", label)
+    Image.fromarray(label.numpy(), "L").save(folder / "grey.png")
+    Image.fromarray(voc.label2image(label).permute(1, 2, 0).numpy()).save(folder / "rgb.png")
+    for name in ("palette", "grey", "rgb"):
+        mask = voc.read_mask(folder / f"{name}.png")
+        assert mask.dtype == torch.uint8 and torch.equal(mask, label)
+
+
+def test_small_palettes_are_enough(tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "L")
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    image.save(tmp_path / "two.png", bits=1)
+    assert voc.read_mask(tmp_path / "two.png").tolist() == [[0, 1], [1, 0]]
+
+
+def test_an_unknown_index_is_named_with_its_position(tmp_path):
+    label = np.zeros((5, 7), np.uint8)
+    label[3, 4] = 21
+    write_mask(tmp_path / "bad.png", label)
+    Image.fromarray(label, "L").save(tmp_path / "grey.png")
+    for name in ("bad.png", "grey.png"):
+        with pytest.raises(
+            ValueError, match=rf"{name}: index 21 at \(row, column\) \(3, 4\).*0\.\.20, or 255"
+        ):
+            voc.read_mask(tmp_path / name)
+
+
+def test_a_brightness_mask_is_refused(tmp_path):
+    """What other readers make of a palette PNG: void is 220 then, which no class has."""
+    write_mask(tmp_path / "palette.png", [[0, 15, 255]])
+    Image.open(tmp_path / "palette.png").convert("RGB").convert("L").save(tmp_path / "grey.png")
+    with pytest.raises(ValueError, match="holds brightness"):
+        voc.read_mask(tmp_path / "grey.png")
+
+
+def test_an_unknown_colour_is_named_with_its_position(tmp_path):
+    colours = np.zeros((4, 6, 3), np.uint8)
+    colours[2, 5] = (128, 0, 1)
+    Image.fromarray(colours).save(tmp_path / "odd.png")
+    with pytest.raises(ValueError, match=r"odd\.png: colour \(128, 0, 1\) at \(row, column\) \(2, 5\)"):
+        voc.read_mask(tmp_path / "odd.png")
+
+
+def test_another_palette_is_refused(tmp_path):
+    image = Image.fromarray(np.array([[0, 0], [0, 2]], np.uint8), "L")
+    image.putpalette([0, 0, 0, 1, 2, 3, 9, 9, 9])
+    image.save(tmp_path / "theirs.png")
+    with pytest.raises(
+        ValueError, match=r"theirs\.png: its palette gives index 2 the colour \(9, 9, 9\).*\(1, 1\)"
+    ):
+        voc.read_mask(tmp_path / "theirs.png")
+
+
+def test_an_index_beyond_the_palette_is_refused():
+    """A file that PIL itself cannot write, but others can."""
+    with pytest.raises(ValueError, match=r"short\.png: its palette gives index 15 the colour none"):
+        voc._check_palette(torch.tensor([[0, 15]]), palette()[: 3 * 4], "short.png")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "1"])
+def test_other_modes_are_refused(tmp_path, mode):
+    Image.new(mode, (3, 3)).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=rf"mask\.png: its PIL mode is '{mode}'"):
+        voc.read_mask(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(4, 4), torch.zeros(3, 4, 4), torch.zeros(4, 4, 3, dtype=torch.uint8)]
+)
+def test_voc_label_indices_wants_uint8_rgb(wrong):
+    with pytest.raises(ValueError, match=r"mine: expected a uint8 RGB mask \(3, H, W\)"):
+        voc.voc_label_indices(wrong, "mine")
+
+
+def test_label2image_refuses_what_it_cannot_paint():
+    with pytest.raises(ValueError, match=r"index 2 at \(row, column\) \(0, 1\)"):
+        voc.label2image(torch.tensor([[0, 2]]), colormap=voc.VOC_COLORMAP[:2])
+    with pytest.raises(ValueError, match="index -1"):
+        voc.label2image(torch.tensor([[-1]]))
+    for wrong in (torch.zeros(2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="expected integer indices"):
+            voc.label2image(wrong)
+
+
+# ------------------------------------------------------------------ crop and flip
+
+
+def coordinates(height, width):
+    """An image that says where each pixel comes from, and a label that says the same."""
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    image = torch.stack((row, column, torch.zeros_like(row))).to(torch.uint8)
+    return image, (row * 16 + column).to(torch.uint8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(*[st.integers(1, 15)] * 4, st.integers(0, 2**31))
+def test_crop_keeps_image_and_label_together(height, width, crop_height, crop_width, seed):
+    image, label = coordinates(height, width)
+    before = image.clone(), label.clone()
+    generator = torch.Generator().manual_seed(seed)
+    crop, crop_label = voc.voc_rand_crop(image, label, crop_height, crop_width, generator)
+    assert crop.shape == (3, crop_height, crop_width) and crop_label.shape == (crop_height, crop_width)
+    inside = crop_label != voc.VOID
+    assert inside.sum() == min(height, crop_height) * min(width, crop_width)
+    assert torch.equal((crop[0] * 16 + crop[1])[inside], crop_label[inside])
+    assert all(tuple(pixel) == voc.MEAN_COLOR for pixel in crop[:, ~inside].T.tolist())
+    rows, columns = crop[0][inside], crop[1][inside]  # one unbroken window, no pixel twice
+    assert rows.max() - rows.min() + 1 == min(height, crop_height)
+    assert columns.max() - columns.min() + 1 == min(width, crop_width)
+    assert torch.equal(image, before[0]) and torch.equal(label, before[1])
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "places"),
+    [((6, 7), (4, 4), 12), ((3, 5), (5, 5), 3), ((3, 9), (4, 8), 4), ((4, 4), (4, 4), 1)],
+)
+def test_every_crop_position_is_reached(size, crop, places):
+    image, label = coordinates(*size)
+    generator = torch.Generator().manual_seed(0)
+    seen = {
+        voc.voc_rand_crop(image, label, *crop, generator)[1].numpy().tobytes() for _ in range(40 * places)
+    }
+    assert len(seen) == places
+
+
+def test_the_alignment_oracle_can_fail():
+    """Two independent crops, the classic mistake, do not pass the test above."""
+    image, label = coordinates(12, 12)
+    generator = torch.Generator().manual_seed(0)
+    crop, _ = voc.voc_rand_crop(image, label, 5, 5, generator)
+    _, other = voc.voc_rand_crop(image, label, 5, 5, generator)
+    assert not torch.equal(crop[0] * 16 + crop[1], other)
+
+
+def test_flip_mirrors_both_or_neither():
+    image, label = coordinates(5, 9)
+    generator = torch.Generator().manual_seed(0)
+    flipped = 0
+    for _ in range(200):
+        new_image, new_label = voc.voc_rand_flip(image, label, generator)
+        assert torch.equal(new_image[0] * 16 + new_image[1], new_label)
+        turned = torch.equal(new_image, image.flip(-1))
+        assert turned or torch.equal(new_image, image)
+        flipped += turned
+    assert 70 < flipped < 130
+
+
+@pytest.mark.parametrize(
+    "function", [voc.voc_rand_flip, functools.partial(voc.voc_rand_crop, height=2, width=2)]
+)
+def test_pairs_that_do_not_fit_are_refused(function):
+    with pytest.raises(ValueError, match=r"\(3, 4, 5\) and label \(5, 4\) do not fit"):
+        function(torch.zeros(3, 4, 5, dtype=torch.uint8), torch.zeros(5, 4, dtype=torch.uint8))
+
+
+def test_a_crop_without_pixels_is_refused():
+    with pytest.raises(ValueError, match="0 x 3"):
+        voc.voc_rand_crop(*coordinates(4, 4), 0, 3)
+
+
+# ------------------------------------------------------------------ the data set
+
+
+def equal(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_dataset_reads_every_picture_whole(folder):
+    labels = make_folder(folder)
+    for split, count in (("train", 5), ("val", 2), ("trainval", 7)):
+        dataset = voc.VOCSegDataset(folder, split)
+        assert len(dataset) == count and dataset.classes == voc.VOC_CLASSES
+        for name, (image, label) in zip(dataset.ids, (dataset[i] for i in range(count)), strict=True):
+            expected = np.array(Image.open(folder / "JPEGImages" / f"{name}.jpg").convert("RGB"))
+            assert np.array_equal(image.permute(1, 2, 0), expected)
+            assert np.array_equal(label, labels[name])
+
+
+def test_a_trainval_list_of_its_own_is_used(folder):
+    (folder / "ImageSets/Segmentation/trainval.txt").write_text("val_01\n\n  train_00 \n")
+    assert voc.VOCSegDataset(folder, "trainval").ids == ["val_01", "train_00"]
+
+
+def test_indexing_like_a_sequence(folder):
+    dataset = voc.VOCSegDataset(folder)
+    assert equal(dataset[-1], dataset[4])
+    with pytest.raises(IndexError):
+        dataset[5]
+    assert len(list(dataset)) == 5
+
+
+def test_reading_is_lazy(folder):
+    dataset = voc.VOCSegDataset(folder, cache=True)
+    (folder / "JPEGImages" / "train_03.jpg").write_text("broken after all")
+    dataset[0]
+    with pytest.raises(ValueError, match=r"train_03\.jpg: cannot be read"):
+        dataset[3]
+
+
+def test_read_voc_images(folder):
+    images, labels = voc.read_voc_images(folder, "train", limit=3)
+    assert [tuple(label.shape) for label in labels] == SIZES["train"][:3]
+    assert [tuple(image.shape[1:]) for image in images] == SIZES["train"][:3]
+    assert len(voc.read_voc_images(folder, "val")[0]) == 2
+
+
+def test_missing_files_are_named_at_once(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"test\.txt: no such list.*voc\.download"):
+        voc.VOCSegDataset(folder, "test")
+    with pytest.raises(FileNotFoundError, match=r"train\.txt: no such list"):
+        voc.VOCSegDataset(tmp_path / "elsewhere", "trainval")
+    (folder / "SegmentationClass" / "train_02.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"train_02\.png: missing, but 'train' lists it"):
+        voc.VOCSegDataset(folder, "train")
+    (folder / "ImageSets/Segmentation/val.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"val\.txt: the list is empty"):
+        voc.VOCSegDataset(folder, "val")
+
+
+def test_sizes_of_image_and_mask_must_agree(folder):
+    write_mask(folder / "SegmentationClass" / "train_00.png", np.zeros((60, 40)))
+    with pytest.raises(ValueError, match=r"train_00\.jpg and its mask: image \(3, 40, 60\).*\(60, 40\)"):
+        voc.VOCSegDataset(folder)[0]
+
+
+@pytest.mark.parametrize("crop_size", [(3,), (0, 4), (1, 2, 3)])
+def test_crop_sizes_are_checked(folder, crop_size):
+    with pytest.raises(ValueError, match="crop_size"):
+        voc.VOCSegDataset(folder, crop_size=crop_size)
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_only(folder):
+    first = voc.VOCSegDataset(folder, crop_size=(16, 16), flip=True, seed=3)
+    again = voc.VOCSegDataset(folder, crop_size=(16, 16), flip=True, seed=3, cache=True)
+    there = [first[i] for i in range(5)]
+    torch.manual_seed(99)
+    back = [again[i] for i in reversed(range(5))][::-1]
+    assert all(equal(a, b) for a, b in zip(there, back, strict=True))
+    first.set_epoch(1)
+    assert not any(equal(first[i], there[i]) for i in range(5))
+    assert all(equal(first[(0, i)], there[i]) for i in range(5))
+    first.set_epoch(0)
+    assert all(equal(first[i], there[i]) for i in range(5))
+    other = voc.VOCSegDataset(folder, crop_size=(16, 16), flip=True, seed=4)
+    assert not any(equal(other[i], there[i]) for i in range(5))
+
+
+def test_the_cache_gives_the_same_and_reads_once(folder):
+    plain, cached = voc.VOCSegDataset(folder), voc.VOCSegDataset(folder, cache=True)
+    first = [cached[i] for i in range(5)]
+    shutil.copytree(folder / "JPEGImages", folder / "kept")
+    shutil.rmtree(folder / "JPEGImages")
+    for image, label in first:
+        image.zero_(), label.zero_()  # a caller's paint must not reach the cache
+    second = [cached[i] for i in range(5)]
+    (folder / "kept").rename(folder / "JPEGImages")
+    assert all(equal(second[i], plain[i]) for i in range(5))
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))])
+def test_copies_have_their_own_epoch_and_share_it_with_their_workers(folder, clone):
+    dataset = voc.VOCSegDataset(folder, crop_size=(8, 8))
+    copied = clone(dataset)
+    copied.set_epoch(5)
+    assert dataset.epoch == 0 and copied.epoch == 5 and copied._epoch.is_shared()
+
+
+# ------------------------------------------------------------------ batches
+
+
+def batches(loader):
+    return [(image.clone(), label.clone()) for image, label in loader]
+
+
+def same(first, second):
+    return len(first) == len(second) and all(equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_shapes_and_order_of_batches(folder):
+    train_iter, val_iter = voc.load_data_voc(folder, 2, (32, 48))
+    assert [(tuple(x.shape), tuple(y.shape)) for x, y in train_iter] == [((2, 3, 32, 48), (2, 32, 48))] * 2
+    assert [tuple(x.shape) for x, _ in val_iter] == [(1, 3, *size) for size in SIZES["val"]]
+    plain = voc.VOCSegDataset(folder, "val")
+    assert all(
+        torch.equal(y[0], plain[i][1]) and torch.equal(x[0], plain[i][0]) for i, (x, y) in enumerate(val_iter)
+    )
+    assert all(x.dtype == y.dtype == torch.uint8 for x, y in train_iter)
+
+
+def test_a_batch_larger_than_the_set_drops_nothing(folder):
+    train_iter, _ = voc.load_data_voc(folder, 8, (32, 48))
+    assert [len(x) for x, _ in train_iter] == [5] and len(train_iter) == 1
+
+
+def test_each_pass_holds_each_picture_once_and_in_another_order(folder):
+    sampler = voc._EpochSampler(voc.VOCSegDataset(folder, seed=1))
+    passes = [list(sampler) for _ in range(4)]
+    assert [{epoch for epoch, _ in keys} for keys in passes] == [{0}, {1}, {2}, {3}]
+    orders = [[index for _, index in keys] for keys in passes]
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders) and len(set(map(tuple, orders))) > 1
+
+
+def test_same_seed_same_batches_other_epoch_other_batches(folder):
+    first, second = (voc.load_data_voc(folder, 2, (16, 16), seed=5)[0] for _ in range(2))
+    zero, one = batches(first), batches(first)
+    torch.manual_seed(1)
+    assert same(batches(second), zero) and same(batches(second), one) and not same(zero, one)
+    second.dataset.set_epoch(0)
+    assert same(batches(second), zero)
+    other = voc.load_data_voc(folder, 2, (16, 16), seed=6)[0]
+    assert not same(batches(other), zero)
+
+
+def test_drawing_batches_leaves_the_global_random_state_alone(folder):
+    train_iter, val_iter = voc.load_data_voc(folder, 2, (16, 16))
+    before = torch.get_rng_state()
+    batches(train_iter), batches(val_iter)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_workers_change_nothing_even_when_they_live_on(folder, cache):
+    alone = voc.load_data_voc(folder, 2, (16, 16), num_workers=0)
+    helped = voc.load_data_voc(folder, 2, (16, 16), num_workers=2, cache=cache)
+    for _ in range(2):
+        assert same(batches(helped[0]), batches(alone[0]))
+    for loader in (alone[0], helped[0]):
+        next(iter(loader))  # a pass that is broken off counts as one
+    assert same(batches(helped[0]), batches(alone[0]))
+    for loader in (alone[0], helped[0]):
+        loader.dataset.set_epoch(0)
+    assert same(batches(helped[0]), batches(alone[0]))
+    assert same(batches(helped[1]), batches(alone[1]))
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_that_live_on_see_set_epoch_with_plain_indices(folder, start):
+    """As under DistributedSampler, whose indices carry no epoch."""
+    dataset = copy.deepcopy(voc.VOCSegDataset(folder, crop_size=(8, 8), flip=True))
+    sampler = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=False)
+    loader = DataLoader(
+        dataset, 2, sampler=sampler, num_workers=1, persistent_workers=True, multiprocessing_context=start
+    )
+    for epoch in (0, 7):
+        dataset.set_epoch(epoch)
+        got = [label for _, labels in batches(loader) for label in labels]
+        assert all(torch.equal(got[i], dataset[(epoch, i)][1]) for i in range(5))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "platform", "expected"), [(False, "linux", 0), (True, "darwin", 0), (True, "linux", 1)]
+)
+def test_default_number_of_workers(folder, monkeypatch, gpu, platform, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(voc.sys, "platform", platform)
+    monkeypatch.setattr(voc.os, "cpu_count", lambda: 1)
+    train_iter, val_iter = voc.load_data_voc(folder, 2, (16, 16))
+    assert train_iter.num_workers == val_iter.num_workers == expected
+
+
+# ------------------------------------------------------------------ download
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A local web server with a small archive of the same shape; counts what is asked of it."""
+    make_folder(tmp_path / "src" / "VOCdevkit" / "VOC2012")
+    lists = tmp_path / "src" / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
+    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
+    archive = tmp_path / "web" / "VOCtrainval_11-May-2012.tar"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w") as tar:
+        tar.add(tmp_path / "src" / "VOCdevkit", "VOCdevkit")
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            asked.append(self.path)
+
+    handler = functools.partial(Handler, directory=str(archive.parent))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    entry = dict(torchvision.datasets.voc.DATASET_YEAR_DICT["2012"])
+    entry["url"] = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+    entry["md5"] = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setitem(torchvision.datasets.voc.DATASET_YEAR_DICT, "2012", entry)
+    monkeypatch.setenv("D2LSEG_DATA", str(tmp_path / "data"))
+    yield {"entry": entry, "asked": asked, "archive": archive, "server": server}
+    server.shutdown()
+    server.server_close()
+
+
+def test_download_gives_a_folder_that_loads(host, tmp_path):
+    folder = voc.download()
+    assert folder == tmp_path / "data" / "VOCdevkit" / "VOC2012"
+    train_iter, val_iter = voc.load_data_voc(folder, 2, (16, 16))
+    assert len(train_iter.dataset) == 5 and len(val_iter) == 2
+
+
+def test_download_is_skipped_when_complete_and_repaired_when_not(host, tmp_path):
+    folder = voc.download(tmp_path / "here")
+    asked = len(host["asked"])
+    host["server"].shutdown()
+    assert voc.download(tmp_path / "here") == folder and len(host["asked"]) == asked
+    (folder / "SegmentationClass" / "val_01.png").unlink()
+    voc.download(tmp_path / "here")  # the archive is still there: extracted again, not fetched again
+    assert len(host["asked"]) == asked and (folder / "SegmentationClass" / "val_01.png").is_file()
+
+
+def test_a_host_that_is_down_is_named(host, tmp_path):
+    host["server"].shutdown()
+    host["server"].server_close()
+    with pytest.raises(ConnectionError, match=r"could not be downloaded .*emojivoc\.prepare"):
+        voc.download()
+
+
+def test_a_missing_file_on_the_host_is_a_connection_error(host):
+    host["archive"].unlink()
+    with pytest.raises(ConnectionError, match="404"):
+        voc.download()
+
+
+def test_a_wrong_checksum_is_named(host, tmp_path):
+    host["entry"]["md5"] = "0" * 32
+    with pytest.raises(
+        RuntimeError, match=r"VOCtrainval_11-May-2012\.tar: broken, or not the official archive"
+    ):
+        voc.download()
+    assert not (tmp_path / "data" / "VOCdevkit").exists()
+
+
+def test_an_archive_with_gaps_is_not_called_complete(host, tmp_path):
+    source = tmp_path / "src" / "VOCdevkit"
+    (source / "VOC2012" / "JPEGImages" / "val_00.jpg").unlink()
+    with tarfile.open(host["archive"], "w") as tar:
+        tar.add(source, "VOCdevkit")
+    host["entry"]["md5"] = hashlib.md5(host["archive"].read_bytes()).hexdigest()
+    with pytest.raises(RuntimeError, match="incomplete after extraction"):
+        voc.download()
+
+
+def test_the_timeout_is_put_back(host, monkeypatch):
+    voc.download()
+    assert voc.socket.getdefaulttimeout() is None
