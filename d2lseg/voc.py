@@ -71,7 +71,7 @@ def read_image(path: str | Path) -> Tensor:
 
     Parameters
     ----------
-    path
+    path : str or Path
         A file of any kind that PIL reads. A rotation noted in its EXIF data is carried out.
 
     Returns
@@ -99,7 +99,7 @@ def read_mask(path: str | Path) -> Tensor:
 
     Parameters
     ----------
-    path
+    path : str or Path
         The mask file, lossless (PNG).
 
     Returns
@@ -181,9 +181,9 @@ def voc_label_indices(colour_image: Tensor, name: str = "label") -> Tensor:
 
     Parameters
     ----------
-    colour_image
+    colour_image : Tensor
         uint8 (3, H, W), RGB.
-    name
+    name : str
         What to call the mask in an error.
 
     Returns
@@ -228,9 +228,9 @@ def label2image(label: Tensor, colormap: Sequence[Sequence[int]] = VOC_COLORMAP)
 
     Parameters
     ----------
-    label
+    label : Tensor
         Integer (H, W), values below ``len(colormap)``, or 255 (void).
-    colormap
+    colormap : sequence of (int, int, int)
         One RGB triple a class.
 
     Returns
@@ -262,13 +262,13 @@ def voc_rand_crop(
 
     Parameters
     ----------
-    image
+    image : Tensor
         uint8 (3, H, W).
-    label
+    label : Tensor
         uint8 (H, W).
-    height, width
+    height, width : int
         Size of the crop in pixels.
-    generator
+    generator : torch.Generator, optional
         Source of the randomness; torch's global one by default.
 
     Returns
@@ -324,11 +324,11 @@ def voc_rand_flip(
 
     Parameters
     ----------
-    image
+    image : Tensor
         uint8 (3, H, W).
-    label
+    label : Tensor
         uint8 (H, W).
-    generator
+    generator : torch.Generator, optional
         Source of the randomness; torch's global one by default.
 
     Returns
@@ -352,19 +352,19 @@ class VOCSegDataset(Dataset):
 
     Parameters
     ----------
-    voc_dir
+    voc_dir : str or Path
         The folder.
-    split
+    split : str
         Name of the list: ``"train"``, ``"val"`` or any other one in ``ImageSets/Segmentation``.
         ``"trainval"`` joins the first two where the folder has no list of that name.
-    crop_size
+    crop_size : (int, int), optional
         (height, width) of a random crop; ``None`` gives whole images.
-    flip
+    flip : bool
         Whether half of the images, at random, are mirrored.
-    seed
+    seed : int
         Crops and flips are drawn from (seed, epoch, index) and nothing else, so that the number of
         workers, the order of reading and an interruption change nothing.
-    cache
+    cache : bool
         Whether to keep what has been read in memory (as uint8; each worker process keeps its own).
 
     Attributes
@@ -421,7 +421,7 @@ class VOCSegDataset(Dataset):
 
         Parameters
         ----------
-        epoch
+        epoch : int
             Number of the epoch, from 0.
         """
         self._epoch.fill_(epoch)
@@ -431,7 +431,7 @@ class VOCSegDataset(Dataset):
 
         Parameters
         ----------
-        name
+        name : str
             One of ``ids``.
 
         Returns
@@ -446,7 +446,7 @@ class VOCSegDataset(Dataset):
 
         Parameters
         ----------
-        index
+        index : int or (int, int)
             Position in ``ids``, or (epoch, position) to draw from another epoch than the current one.
 
         Returns
@@ -530,11 +530,11 @@ def read_voc_images(
 
     Parameters
     ----------
-    voc_dir
+    voc_dir : str or Path
         A folder in VOC layout.
-    split
+    split : str
         Name of the list, as in ``VOCSegDataset``.
-    limit
+    limit : int, optional
         Read only that many from the top of the list.
 
     Returns
@@ -566,19 +566,19 @@ def load_data_voc(
 
     Parameters
     ----------
-    voc_dir
+    voc_dir : str or Path
         A folder in VOC layout.
-    batch_size
+    batch_size : int
         Pictures in a training batch. The last, smaller batch of a pass is left out when there is a full one.
-    crop_size
+    crop_size : (int, int)
         (height, width) of the training crops.
-    num_workers
+    num_workers : int, optional
         Processes that read ahead. By default none, and up to four on Linux with a GPU, where one reader
         is slower than the training.
-    seed
+    seed : int
         Order, crops and flips depend on it and on the epoch. Each pass over the training batches is the
         next epoch, unless ``train_iter.dataset.set_epoch`` chose one.
-    cache
+    cache : bool
         Whether to keep what has been read in memory.
 
     Returns
@@ -617,7 +617,7 @@ def download(root: str | Path | None = None) -> Path:
 
     Parameters
     ----------
-    root
+    root : str or Path, optional
         Where ``VOCdevkit`` goes; ``data_dir()`` by default.
 
     Returns
