@@ -267,7 +267,10 @@ def lab(extra: Sequence[str], root: Path = ROOT) -> int:
     added, note = lab_options(given, is_root(), in_container())
     if note:
         print(note)
-    return hand_over([str(venv_python(root)), "-m", "jupyterlab", START, *added, *given], root)
+    # The notebook as the start address, not as a file argument: that would serve its folder alone, and print
+    # an address that does not lead to it.
+    opening = [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{START}"]
+    return hand_over([str(venv_python(root)), "-m", "jupyterlab", *opening, *added, *given], root)
 
 
 # --- test ---------------------------------------------------------------------------------------------------
