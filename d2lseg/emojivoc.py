@@ -44,8 +44,7 @@ class SceneObject:
     """What was drawn: one object of a scene.
 
     `inside` is the share of the object's pixels that lie inside the picture, `visible` the share of those
-    that carry its label in the end (another object and its ring may hide the rest), and `area` the labelled
-    pixels as a share of the picture.
+    that no other object hides, and `area` the pixels that carry its label as a share of the picture.
     """
 
     class_index: int
@@ -308,7 +307,7 @@ def _new_layer(
         mask = _mask(posed, corner, size)
         inside = mask.sum() / _mask(posed, (0, 0), posed.size).sum()
         hidden = [(layer.mask & mask).sum() / layer.mask.sum() for layer in behind]
-        if inside > 0.6 and max(hidden, default=0) < 0.4:
+        if inside > 0.6 and max(hidden, default=0) < 0.3:
             break
     return _Layer(class_index, style, _recolour(rng, posed), corner, mask, float(inside))
 
@@ -332,9 +331,10 @@ def _owners(layers: list[_Layer], ring_width: int, size: tuple[int, int]) -> np.
     return owner
 
 
-def _describe(layer: _Layer, labelled: np.ndarray) -> SceneObject:
+def _describe(layer: _Layer, in_front: list[_Layer], labelled: np.ndarray) -> SceneObject:
     """Measure one object; `labelled` (bool, (H, W)) are the pixels that it owns in the end."""
-    visible = labelled.sum() / layer.mask.sum()
+    hidden = np.any([layer.mask & other.mask for other in in_front], axis=0)
+    visible = 1 - hidden.sum() / layer.mask.sum()
     return SceneObject(
         layer.class_index,
         layer.style,
@@ -390,7 +390,7 @@ def compose_scene(index: int, seed: int = 0, styles: Sequence[str] = STYLES) -> 
         image.paste(layers[-1].picture, layers[-1].corner, layers[-1].picture)
     owner = _owners(layers, int(rng.integers(1, 3)), size)
     classes = np.array([0, *(layer.class_index for layer in layers), VOID], np.uint8)  # owner -1 is the last
-    objects = tuple(_describe(layer, owner == k) for k, layer in enumerate(layers, start=1))
+    objects = tuple(_describe(layer, layers[k:], owner == k) for k, layer in enumerate(layers, start=1))
     return Scene(_light(rng, image), classes[owner], objects)
 
 
@@ -588,6 +588,7 @@ def prepare(
     root.mkdir(parents=True, exist_ok=True)
     _check_place(root, folder, n_train + n_val)
     unfinished = root / f".{folder.name}-{os.getpid()}"
+    shutil.rmtree(unfinished, ignore_errors=True)  # a killed run with our number may have left it
     try:
         _draw_into(unfinished, recipe)
         _publish(unfinished, folder, recipe)

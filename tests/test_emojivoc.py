@@ -1,0 +1,421 @@
+import errno
+import hashlib
+import json
+import shutil
+from importlib import resources
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from d2lseg import emojivoc, voc
+
+SMALL = {"n_train": 6, "n_val": 3}
+scene_numbers = st.integers(0, 10_000)
+few = settings(deadline=None, max_examples=20)
+
+
+@pytest.fixture(scope="module")
+def full_set(tmp_path_factory):
+    """The whole default set, drawn once."""
+    return emojivoc.prepare(tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture
+def layers(monkeypatch):
+    """Collect the placed objects of the scenes that a test draws."""
+    seen, original = [], emojivoc._new_layer
+    monkeypatch.setattr(emojivoc, "_new_layer", lambda *a: seen.append(original(*a)) or seen[-1])
+    return seen
+
+
+def fingerprints(folder):
+    """Map each file's path in a folder to a hash of its bytes."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def neighbours(label):
+    """Yield a label and its eight shifted copies, paired: (pixel, neighbour)."""
+    padded = np.pad(label, 1, mode="edge")
+    height, width = label.shape
+    for dy in (0, 1, 2):
+        for dx in (0, 1, 2):
+            yield padded[dy : dy + height, dx : dx + width]
+
+
+# --- Sprites ---
+
+
+@pytest.mark.parametrize("style", emojivoc.STYLES)
+def test_every_class_has_a_sprite_in_every_style(style):
+    for name in voc.VOC_CLASSES[1:]:
+        picture = emojivoc.sprite(style, name)
+        assert picture.mode == "RGBA" and max(picture.size) <= 256
+        assert (np.asarray(picture.getchannel("A")) >= emojivoc.OPAQUE).mean() > 0.15
+
+
+def test_sprites_come_with_their_notice():
+    assert "CC-BY 4.0" in resources.files("d2lseg").joinpath("sprites", "NOTICE.md").read_text()
+
+
+def test_sprite_refuses_unknown_names():
+    with pytest.raises(ValueError, match="fluent"):
+        emojivoc.sprite("oil", "cat")
+    with pytest.raises(ValueError, match=r"'unicorn'.*aeroplane"):
+        emojivoc.sprite("fluent", "unicorn")
+    with pytest.raises(ValueError, match="'background'"):
+        emojivoc.sprite("fluent", "background")
+
+
+# --- One scene ---
+
+
+@few
+@given(index=scene_numbers, seed=st.integers(0, 2**40))
+def test_draw_scene_keeps_the_data_contract(index, seed):
+    image, label = emojivoc.draw_scene(index, seed)
+    assert image.dtype == label.dtype == torch.uint8
+    assert image.shape == (3, *label.shape)
+    assert {0} < set(label.unique().tolist()) <= {*range(21), 255}
+    assert set(label.unique().tolist()) - {0, 255} == set(emojivoc.scene_classes(index, seed))
+
+
+def test_draw_scene_is_pure():
+    torch.manual_seed(1)
+    np.random.seed(1)
+    first = emojivoc.draw_scene(17, seed=3)
+    after = np.random.random(), torch.rand(1).item()
+    emojivoc.draw_scene(4, seed=9)
+    np.random.seed(2)
+    second = emojivoc.draw_scene(17, seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    torch.manual_seed(1)
+    np.random.seed(1)
+    assert after == (np.random.random(), torch.rand(1).item())
+
+
+def test_seed_and_index_change_the_scene():
+    images = [emojivoc.compose_scene(*key).image for key in ((0, 0), (1, 0), (0, 1))]
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert images[a].shape != images[b].shape or not np.array_equal(images[a], images[b])
+
+
+@few
+@given(block=st.integers(0, 10_000), seed=st.integers(0, 10_000))
+def test_nine_scenes_deal_out_every_class_once(block, seed):
+    hands = [emojivoc.scene_classes(9 * block + k, seed) for k in range(9)]
+    assert sorted(c for hand in hands for c in hand) == list(range(1, 21))
+    assert all(1 <= len(hand) <= 3 for hand in hands)
+
+
+@few
+@given(index=scene_numbers)
+def test_void_separates_every_object_from_all_else(index):
+    label = emojivoc.compose_scene(index).label
+    for other in neighbours(label):
+        touching = (label != other) & (label != 255) & (other != 255)
+        assert not touching.any()
+
+
+def alphas(layers, shape):
+    """Paste each sprite's alpha alone on a canvas: uint8 (H, W) each."""
+    for layer in layers:
+        canvas = Image.new("L", shape[::-1])
+        canvas.paste(layer.picture.getchannel("A"), layer.corner)
+        yield np.asarray(canvas)
+
+
+@pytest.mark.parametrize("index", range(0, 40, 4))
+def test_a_pixel_has_a_class_exactly_where_its_sprite_is_opaque_and_in_front(index, layers):
+    label = emojivoc.compose_scene(index).label
+    opaque = [alpha >= emojivoc.OPAQUE for alpha in alphas(layers, label.shape)]
+    for k, layer in enumerate(layers):
+        mine = label == layer.class_index
+        assert not (mine & ~opaque[k]).any()
+        front = opaque[k] & ~np.any([emojivoc._ring(m, 2) | m for m in opaque[k + 1 :]], axis=0)
+        assert mine[front].all()
+    assert not (np.any(opaque, axis=0) & (label == 0)).any()
+
+
+@pytest.mark.parametrize("index", range(0, 40, 4))
+def test_void_lies_within_two_pixels_of_an_object(index, layers):
+    label = emojivoc.compose_scene(index).label
+    near = np.any([emojivoc._ring(a >= emojivoc.OPAQUE, 2) for a in alphas(layers, label.shape)], axis=0)
+    assert (label == 255).any() and not ((label == 255) & ~near).any()
+
+
+def test_background_holds_no_trace_of_an_object(layers):
+    """Almost all soft edge pixels fall to void: the masks are tight, yet nothing is left outside."""
+    soft, stray = 0, 0
+    for index in range(20):
+        layers.clear()
+        label = emojivoc.compose_scene(index).label
+        for alpha in alphas(layers, label.shape):
+            soft += ((alpha > 25) & (alpha < emojivoc.OPAQUE)).sum()
+            stray += ((alpha > 25) & (label == 0)).sum()
+    assert soft > 1000 and stray < 0.05 * soft
+
+
+def naive_ring(mask, width):
+    out = np.zeros_like(mask)
+    for y, x in np.ndindex(mask.shape):
+        window = mask[max(y - width, 0) : y + width + 1, max(x - width, 0) : x + width + 1]
+        out[y, x] = window.any() and not mask[y, x]
+    return out
+
+
+@few
+@given(data=st.data(), width=st.integers(1, 2))
+def test_ring_equals_a_naive_loop(data, width):
+    height, columns = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    bits = data.draw(st.lists(st.booleans(), min_size=height * columns, max_size=height * columns))
+    mask = np.array(bits).reshape(height, columns)
+    assert np.array_equal(emojivoc._ring(mask, width), naive_ring(mask, width))
+
+
+def test_the_notes_tell_what_is_cut_and_hidden(layers):
+    for index in range(12):
+        layers.clear()
+        scene = emojivoc.compose_scene(index)
+        masks = [a >= emojivoc.OPAQUE for a in alphas(layers, scene.label.shape)]
+        for k, thing in enumerate(scene.objects):
+            whole = (np.asarray(layers[k].picture.getchannel("A")) >= emojivoc.OPAQUE).sum()
+            hidden = masks[k] & np.any(masks[k + 1 :], axis=0)
+            assert thing.inside == pytest.approx(masks[k].sum() / whole, abs=1e-3)
+            assert thing.visible == pytest.approx(1 - hidden.sum() / masks[k].sum(), abs=1e-3)
+            assert thing.area == pytest.approx((scene.label == thing.class_index).mean(), abs=1e-4)
+
+
+def test_colour_matrix_keeps_grey_and_undoes_itself():
+    grey = np.full(3, 100.0)
+    assert emojivoc._colour_matrix(0.4, 0.7, 1) @ grey == pytest.approx(grey, abs=0.2)
+    there, back = emojivoc._colour_matrix(0.4, 1, 1), emojivoc._colour_matrix(-0.4, 1, 1)
+    assert there @ back == pytest.approx(np.eye(3), abs=1e-12)
+
+
+@pytest.mark.parametrize("style", emojivoc.STYLES)
+def test_styles_restrict_the_sprites(style):
+    drawn = {o.style for k in range(10) for o in emojivoc.compose_scene(k, styles=(style,)).objects}
+    assert drawn == {style}
+
+
+def test_both_styles_are_drawn_by_default():
+    assert {o.style for k in range(10) for o in emojivoc.compose_scene(k).objects} == set(emojivoc.STYLES)
+
+
+@pytest.mark.parametrize("styles", [(), "fluent", ("oil",), ("fluent", "fluent")])
+def test_bad_styles_are_refused(styles, tmp_path):
+    for draw in (
+        lambda: emojivoc.draw_scene(0, styles=styles),
+        lambda: emojivoc.prepare(tmp_path, styles=styles),
+    ):
+        with pytest.raises(ValueError, match=r"fluent.*twemoji.*got"):
+            draw()
+
+
+@pytest.mark.parametrize("bad", [-1, 1.5, "7", True, None])
+def test_bad_numbers_are_refused(bad, tmp_path):
+    with pytest.raises(ValueError, match="index must be an integer"):
+        emojivoc.draw_scene(bad)
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        emojivoc.draw_scene(0, seed=bad)
+    for name in ("n_train", "n_val", "seed"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer"):
+            emojivoc.prepare(tmp_path, **{name: bad})
+    assert not list(tmp_path.iterdir())
+
+
+# --- The folder ---
+
+
+def test_palette_is_that_of_voc():
+    colours = np.array(emojivoc.voc_palette()).reshape(256, 3)
+    assert [tuple(c) for c in colours[:21]] == [tuple(c) for c in voc.VOC_COLORMAP]
+    assert tuple(colours[voc.VOID]) == voc.VOID_COLOR
+    assert len({tuple(c) for c in colours}) == 256
+
+
+def test_layout_and_contents(tmp_path):
+    folder = emojivoc.prepare(tmp_path, **SMALL, seed=5)
+    lists = {split: (folder / "ImageSets/Segmentation" / f"{split}.txt").read_text().split()
+             for split in ("train", "val", "trainval")}  # fmt: skip
+    assert len(lists["train"]) == 6 and len(lists["val"]) == 3
+    assert lists["trainval"] == lists["train"] + lists["val"]
+    for index, name in enumerate(lists["trainval"]):
+        image, label = emojivoc.draw_scene(index, seed=5)
+        with Image.open(folder / "SegmentationClass" / f"{name}.png") as mask:
+            assert mask.mode == "P" and tuple(mask.getpalette()) == emojivoc.voc_palette()
+        assert torch.equal(voc.read_mask(folder / "SegmentationClass" / f"{name}.png"), label)
+        decoded = voc.read_image(folder / "JPEGImages" / f"{name}.jpg")
+        assert decoded.shape == image.shape
+        assert (decoded.int() - image.int()).abs().float().mean() < 10  # JPEG loses a little, no more
+
+
+def test_voc_reads_the_set(tmp_path):
+    dataset = voc.VOCSegDataset(emojivoc.prepare(tmp_path, **SMALL), "train", crop_size=(160, 224))
+    assert len(dataset) == 6
+    image, label = dataset[0]
+    assert image.shape == (3, 160, 224) and label.shape == (160, 224)
+
+
+def test_two_drawings_are_byte_identical(tmp_path):
+    first = fingerprints(emojivoc.prepare(tmp_path / "a", **SMALL))
+    second = fingerprints(emojivoc.prepare(tmp_path / "b", **SMALL))
+    assert len(first) == 2 * 9 + 3 + 1 and first == second
+    assert first != fingerprints(emojivoc.prepare(tmp_path / "c", **SMALL, seed=1))
+
+
+def test_each_recipe_has_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("D2LSEG_DATA", str(tmp_path))
+    recipes = [{}, {"seed": 1}, {"styles": ("twemoji",)}]
+    folders = [emojivoc.prepare(**SMALL, **recipe) for recipe in recipes]
+    assert len(set(folders)) == 3 and {f.parent for f in folders} == {tmp_path}
+
+
+def test_a_complete_set_is_not_drawn_again(tmp_path, monkeypatch):
+    folder = emojivoc.prepare(tmp_path, **SMALL)
+    monkeypatch.setattr(emojivoc, "compose_scene", lambda *a: pytest.fail("drawn again"))
+    assert emojivoc.prepare(tmp_path, **SMALL) == folder
+
+
+@pytest.mark.parametrize("lost", ["JPEGImages/scene_000002.jpg", "SegmentationClass/scene_000000.png",
+                                  "ImageSets/Segmentation/val.txt"])  # fmt: skip
+def test_a_damaged_set_is_drawn_again(tmp_path, lost):
+    folder = emojivoc.prepare(tmp_path, **SMALL)
+    before = fingerprints(folder)
+    (folder / lost).unlink()
+    assert fingerprints(emojivoc.prepare(tmp_path, **SMALL)) == before
+
+
+def test_a_set_of_another_recipe_or_with_spoilt_notes_is_drawn_again(tmp_path):
+    folder = emojivoc.prepare(tmp_path, **SMALL)
+    before = fingerprints(folder)
+    notes = json.loads((folder / "scenes.json").read_text())
+    notes["recipe"]["version"] = -1
+    for spoilt in (json.dumps(notes), "{"):
+        (folder / "scenes.json").write_text(spoilt)
+        assert fingerprints(emojivoc.prepare(tmp_path, **SMALL)) == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch, error):
+    original, calls = emojivoc._write_scene, []
+
+    def fail_on_the_fourth(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise error
+        original(*args)
+
+    monkeypatch.setattr(emojivoc, "_write_scene", fail_on_the_fourth)
+    with pytest.raises(type(error)):
+        emojivoc.prepare(tmp_path, **SMALL)
+    assert len(calls) == 4 and not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    assert voc.VOCSegDataset(emojivoc.prepare(tmp_path, **SMALL), "val")
+
+
+def test_what_a_killed_run_left_never_becomes_the_set(tmp_path, monkeypatch):
+    """A run that is killed cannot tidy up: its hidden folder stays, and is not taken for the set."""
+    monkeypatch.setattr(shutil, "rmtree", lambda *a, **k: None)
+    monkeypatch.setattr(emojivoc, "_write_lists", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        emojivoc.prepare(tmp_path, **SMALL)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".emojivoc")
+    monkeypatch.undo()
+    folder = emojivoc.prepare(tmp_path, **SMALL)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_another_process_may_be_quicker(tmp_path, monkeypatch):
+    original = emojivoc._draw_into
+
+    def draw_twice(unfinished, recipe):
+        original(unfinished, recipe)
+        shutil.copytree(unfinished, tmp_path / emojivoc._folder_name(recipe))
+
+    monkeypatch.setattr(emojivoc, "_draw_into", draw_twice)
+    folder = emojivoc.prepare(tmp_path, **SMALL)
+    assert list(tmp_path.iterdir()) == [folder] and emojivoc.statistics(folder).scenes == 9
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path):
+    folder = emojivoc.prepare(tmp_path, **SMALL)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="move it away"):
+        emojivoc.prepare(tmp_path, **SMALL)
+    assert (folder / "thesis.txt").read_text() == "precious"
+
+
+def test_a_full_disk_is_told_before_drawing(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10_000))
+    with pytest.raises(OSError, match=r"0 MB free.*D2LSEG_DATA"):
+        emojivoc.prepare(tmp_path, n_train=800, n_val=200)
+    assert not list(tmp_path.iterdir())
+
+
+# --- The whole default set, and how difficult it is ---
+
+
+def test_the_full_set_is_small(full_set):
+    assert full_set.name == "emojivoc"
+    assert sum(path.stat().st_size for path in full_set.rglob("*") if path.is_file()) < 12e6
+    assert len(voc.VOCSegDataset(full_set, "train")) == 800
+    assert len(voc.VOCSegDataset(full_set, "val")) == 200
+
+
+def test_every_class_is_in_at_least_20_validation_images(full_set):
+    per_class = emojivoc.statistics(full_set, "val").scenes_per_class
+    assert set(per_class) == set(voc.VOC_CLASSES[1:]) and min(per_class.values()) >= 20
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_difficulty(full_set, split):
+    found = emojivoc.statistics(full_set, split)
+    assert 0.65 < found.background_share < 0.80
+    assert 2.1 * found.scenes < found.objects < 2.3 * found.scenes
+    assert 0.03 < found.area_quantiles[0.1] < 0.06
+    assert 0.07 < found.area_quantiles[0.5] < 0.12
+    assert 0.16 < found.area_quantiles[0.9] < 0.26
+    assert 0.25 < found.occluded_scenes < 0.60
+    assert 0.25 < found.cut_scenes < 0.50
+
+
+def test_sizes_vary(full_set):
+    sizes = np.array([Image.open(path).size[::-1] for path in (full_set / "JPEGImages").iterdir()])
+    height, width = sizes.T
+    assert len({tuple(size) for size in sizes.tolist()}) > 500
+    assert 0.15 < (height > width).mean() < 0.35
+    assert 0.1 < ((height < 160) & (width < 224)).mean() < 0.6
+    assert (sizes % 32 == 0).all(axis=1).mean() < 0.02
+    assert 150 < np.median(sizes.min(axis=1)) < 170 and 205 < np.median(sizes.max(axis=1)) < 235
+
+
+def test_statistics_by_hand(tmp_path):
+    folder = emojivoc.prepare(tmp_path, **SMALL)
+    labels = [emojivoc.draw_scene(index)[1] for index in range(6, 9)]
+    scenes = [emojivoc.compose_scene(index).objects for index in range(6, 9)]
+    found = emojivoc.statistics(folder, "val")
+    background = sum((label == 0).sum().item() for label in labels)
+    assert found.background_share == pytest.approx(background / sum((x != 255).sum().item() for x in labels))
+    assert (found.scenes, found.objects) == (3, sum(len(objects) for objects in scenes))
+    assert found.area_quantiles[0.5] == pytest.approx(np.median([o.area for s in scenes for o in s]))
+    assert found.cut_scenes == pytest.approx(np.mean([min(o.inside for o in s) < 0.95 for s in scenes]))
+    assert found.occluded_scenes == pytest.approx(np.mean([min(o.visible for o in s) < 0.95 for s in scenes]))
+    for number, name in enumerate(voc.VOC_CLASSES[1:], start=1):
+        assert found.scenes_per_class[name] == sum((label == number).any().item() for label in labels)
+
+
+def test_statistics_need_a_drawn_set(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"emojivoc\.prepare"):
+        emojivoc.statistics(tmp_path)
+    folder = emojivoc.prepare(tmp_path, **SMALL)
+    with pytest.raises(FileNotFoundError, match="'test'"):
+        emojivoc.statistics(folder, "test")
