@@ -1,0 +1,58 @@
+"""Compare a student's tensor with the right one, in words and as a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from torch import Tensor
+
+from ..plotting import show_matrix
+from ._engine import Failure
+
+
+def tensor_fault(got: Any, want: Tensor, case: str, atol: float = 1e-4) -> str | Failure | None:
+    """Say what is wrong with a tensor.
+
+    Parameters
+    ----------
+    got : Any
+        What the student's function gave.
+    want : Tensor
+        What it should have given, any shape.
+    case : str
+        The arguments, in words; begins the message.
+    atol : float
+        Largest difference that is no fault.
+
+    Returns
+    -------
+    str or Failure or None
+        None where they agree; a small 2-D tensor is drawn beside the right one.
+    """
+    if not isinstance(got, Tensor):
+        return f"{case}: expected a tensor, got {type(got).__name__}"
+    if got.shape != want.shape:
+        return f"{case}: expected shape {tuple(want.shape)}, got {tuple(got.shape)}"
+    difference = (got.detach().to(want.dtype) - want).abs()
+    if difference.max() <= atol:  # false for NaN too
+        return None
+    place = tuple(int(i) for i in torch.unravel_index(difference.nan_to_num(torch.inf).argmax(), want.shape))
+    message = f"{case}: at {place} expected {want[place]:.4g}, got {got[place]:.4g}"
+    if want.squeeze().ndim != 2:
+        return message
+    return Failure(message, lambda: draw_both(want.squeeze(), got.detach().squeeze()))
+
+
+def draw_both(want: Tensor, got: Tensor) -> None:
+    """Draw the right matrix and the student's side by side.
+
+    Parameters
+    ----------
+    want, got : Tensor
+        (H, W) each.
+    """
+    _, axes = plt.subplots(1, 2, figsize=(1 + want.shape[1], 0.8 + 0.5 * want.shape[0]))
+    for ax, matrix, title in zip(axes, (want, got), ("expected", "yours"), strict=True):
+        show_matrix(matrix, ax, title, fmt="{:.3g}")
