@@ -113,7 +113,8 @@ def empty(value):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_public_functions_are_described(path):
-    assert faults(path.read_text(encoding="utf-8")) == []
+    found = faults(path.read_text(encoding="utf-8"))
+    assert not found, "\n" + "\n".join(found)
 
 
 GOOD = '''

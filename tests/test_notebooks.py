@@ -29,7 +29,8 @@ def test_the_course_is_whole(folder):
 
 @pytest.mark.parametrize("path", commands.notebooks(ROOT), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_notebook_keeps_the_rules(path):
-    assert all_faults(path, ROOT, REPO, last=path.stem == COURSE[-1]) == []
+    faults = all_faults(path, ROOT, REPO, last=path.stem == COURSE[-1])
+    assert not faults, "\n" + "\n".join(faults)
 
 
 # --- each rule can fail -------------------------------------------------------------------------------------

@@ -256,13 +256,14 @@ def test_lab_opens_the_first_notebook_and_adds_nothing(lab, capsys):
     command = lab()
     assert command[:3] == [str(commands.venv_python(ROOT)), "-m", "jupyterlab"]
     assert command[3] == f"--ServerApp.root_dir={ROOT}", "README and module can be opened too"
-    assert command[4:] == ["--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
+    assert command[4] == "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"
+    assert command[5:] == ["--LabApp.news_url=None"]
     assert capsys.readouterr().out == ""
 
 
 def test_lab_passes_arguments_on(lab, monkeypatch):
     monkeypatch.setenv("LAB_ARGS", "--port 9999 --no-browser '--ServerApp.password=a b'")
-    assert lab()[5:] == ["--port", "9999", "--no-browser", "--ServerApp.password=a b"]
+    assert lab()[6:] == ["--port", "9999", "--no-browser", "--ServerApp.password=a b"]
     assert lab("--debug", "--ip", "::1")[-3:] == ["--debug", "--ip", "::1"]
     monkeypatch.setenv("LAB_ARGS", "'unclosed")
     assert commands.main(["lab"]) == 2
@@ -270,11 +271,11 @@ def test_lab_passes_arguments_on(lab, monkeypatch):
 
 def test_lab_as_root_and_in_a_container_says_what_it_adds(lab, monkeypatch, capsys):
     monkeypatch.setattr(commands, "is_root", lambda: True)
-    assert lab()[5:] == ["--allow-root"]
+    assert lab()[6:] == ["--allow-root"]
     said = capsys.readouterr().out
     assert "--allow-root" in said and "--ip" not in said and said.count("\n") == 1
     monkeypatch.setattr(commands, "in_container", lambda: True)
-    assert lab("--port=1")[5:] == ["--allow-root", "--ip=0.0.0.0", "--no-browser", "--port=1"]
+    assert lab("--port=1")[6:] == ["--allow-root", "--ip=0.0.0.0", "--no-browser", "--port=1"]
     said = capsys.readouterr().out
     assert all(word in said for word in ("--allow-root", "--ip=0.0.0.0", "--no-browser", "token"))
     assert said.count("\n") == 1

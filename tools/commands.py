@@ -270,6 +270,8 @@ def lab(extra: Sequence[str], root: Path = ROOT) -> int:
     # The notebook as the start address, not as a file argument: that would serve its folder alone, and print
     # an address that does not lead to it.
     opening = [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{START}"]
+    # The question about JupyterLab's news would stand before a beginner's first notebook.
+    opening.append("--LabApp.news_url=None")
     return hand_over([str(venv_python(root)), "-m", "jupyterlab", *opening, *added, *given], root)
 
 
