@@ -1,0 +1,71 @@
+"""Real VOC photographs go the same way as the embedded data.
+
+The photographs are not part of the course. ``D2LSEG_REAL_VOC`` names the folder that holds them (or their
+``VOCdevkit``); without them these tests are skipped and say so.
+"""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from d2lseg import voc
+
+SIZES = {"2011_000003": (338, 500), "2011_000006": (375, 500), "2011_000025": (375, 500)}
+
+
+@pytest.fixture(scope="module")
+def folder(real_voc):
+    inner = real_voc / "VOCdevkit" / "VOC2012"
+    return inner if inner.is_dir() else real_voc
+
+
+def class_counts(path):
+    """Decode a mask without any of our code: paint it with its own palette, count the colours."""
+    colours = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)
+    names = {tuple(colour): index for index, colour in enumerate(voc.VOC_COLORMAP)}
+    names[(224, 224, 192)] = 255
+    return Counter(names[tuple(colour)] for colour in colours.tolist())
+
+
+def test_the_lists_name_what_is_there(folder):
+    assert voc.VOCSegDataset(folder, "train").ids == ["2011_000003", "2011_000006"]
+    assert voc.VOCSegDataset(folder, "val").ids == ["2011_000025"]
+    assert len(voc.VOCSegDataset(folder, "trainval")) == 3
+
+
+def test_images_and_masks_equal_an_independent_decode(folder):
+    dataset = voc.VOCSegDataset(folder, "trainval")
+    for name, (image, label) in zip(dataset.ids, dataset, strict=True):
+        image_path, mask_path = dataset.paths(name)
+        assert np.array_equal(image.permute(1, 2, 0), np.asarray(Image.open(image_path).convert("RGB")))
+        assert np.array_equal(label, np.asarray(Image.open(mask_path)))
+        assert Counter(label.flatten().tolist()) == class_counts(mask_path)
+        assert label.shape == image.shape[1:] == SIZES[name]
+
+
+def test_masks_survive_the_way_through_their_colours(folder):
+    for label in voc.read_voc_images(folder, "trainval")[1]:
+        assert torch.equal(voc.voc_label_indices(voc.label2image(label)), label)
+
+
+def test_crops_are_cut_from_image_and_mask_alike(folder):
+    """The label rides along as a colour; no label is 104, so padding is told from picture by its blue."""
+    for image, label in zip(*voc.read_voc_images(folder, "train"), strict=True):
+        marked = torch.stack((image[0], image[1], label))
+        for height, width in ((320, 480), (352, 480), (400, 512)):
+            crop, crop_label = voc.voc_rand_crop(marked, label, height, width)
+            picture = crop[2] != voc.MEAN_COLOR[2]
+            assert picture.sum() == min(height, label.shape[0]) * min(width, label.shape[1])
+            assert torch.equal(crop[2][picture], crop_label[picture])
+            assert (crop_label[~picture] == voc.VOID).all()
+
+
+def test_batches_for_training_and_whole_images_for_validation(folder):
+    train_iter, val_iter = voc.load_data_voc(folder, 4, (320, 480))
+    images, labels = next(iter(train_iter))
+    assert images.shape == (2, 3, 320, 480) and labels.shape == (2, 320, 480)
+    assert images.dtype == labels.dtype == torch.uint8
+    assert [(tuple(x.shape), tuple(y.shape)) for x, y in val_iter] == [((1, 3, 375, 500), (1, 375, 500))]
