@@ -243,6 +243,7 @@ def lab(monkeypatch):
     monkeypatch.setattr(commands, "hand_over", lambda command, root: (started.append(command), 0)[1])
     monkeypatch.setattr(commands, "is_root", lambda: False)
     monkeypatch.setattr(commands, "in_container", lambda: False)
+    monkeypatch.setattr(commands, "leave_out_news", lambda root: None)
     monkeypatch.delenv("LAB_ARGS", raising=False)
 
     def run(*argv):
@@ -257,13 +258,13 @@ def test_lab_opens_the_first_notebook_and_adds_nothing(lab, capsys):
     assert command[:3] == [str(commands.venv_python(ROOT)), "-m", "jupyterlab"]
     assert command[3] == f"--ServerApp.root_dir={ROOT}", "README and module can be opened too"
     assert command[4] == "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"
-    assert command[5:] == ["--LabApp.news_url=None"]
+    assert len(command) == 5
     assert capsys.readouterr().out == ""
 
 
 def test_lab_passes_arguments_on(lab, monkeypatch):
     monkeypatch.setenv("LAB_ARGS", "--port 9999 --no-browser '--ServerApp.password=a b'")
-    assert lab()[6:] == ["--port", "9999", "--no-browser", "--ServerApp.password=a b"]
+    assert lab()[5:] == ["--port", "9999", "--no-browser", "--ServerApp.password=a b"]
     assert lab("--debug", "--ip", "::1")[-3:] == ["--debug", "--ip", "::1"]
     monkeypatch.setenv("LAB_ARGS", "'unclosed")
     assert commands.main(["lab"]) == 2
@@ -271,11 +272,11 @@ def test_lab_passes_arguments_on(lab, monkeypatch):
 
 def test_lab_as_root_and_in_a_container_says_what_it_adds(lab, monkeypatch, capsys):
     monkeypatch.setattr(commands, "is_root", lambda: True)
-    assert lab()[6:] == ["--allow-root"]
+    assert lab()[5:] == ["--allow-root"]
     said = capsys.readouterr().out
     assert "--allow-root" in said and "--ip" not in said and said.count("\n") == 1
     monkeypatch.setattr(commands, "in_container", lambda: True)
-    assert lab("--port=1")[6:] == ["--allow-root", "--ip=0.0.0.0", "--no-browser", "--port=1"]
+    assert lab("--port=1")[5:] == ["--allow-root", "--ip=0.0.0.0", "--no-browser", "--port=1"]
     said = capsys.readouterr().out
     assert all(word in said for word in ("--allow-root", "--ip=0.0.0.0", "--no-browser", "token"))
     assert said.count("\n") == 1
@@ -285,6 +286,16 @@ def test_lab_as_root_and_in_a_container_says_what_it_adds(lab, monkeypatch, caps
 def test_lab_never_contradicts_the_caller(given):
     added, _ = commands.lab_options([*given, "--no-browser", "--allow-root"], root_user=True, container=True)
     assert added == []
+
+
+def test_the_news_question_is_left_out_unless_the_reader_has_settings(mini):
+    commands.leave_out_news(mini)
+    page = mini / ".venv" / "etc" / "jupyter" / "labconfig" / "page_config.json"
+    off = json.loads(page.read_text())["disabledExtensions"]
+    assert off == {"@jupyterlab/apputils-extension:announcements": True}
+    page.write_text("{}")
+    commands.leave_out_news(mini)
+    assert page.read_text() == "{}"
 
 
 def test_make_hands_lab_args_over(tmp_path):

@@ -257,6 +257,14 @@ def hand_over(command: Sequence[str], root: Path) -> int:
     return subprocess.run(command, env=environment(root)).returncode
 
 
+def leave_out_news(root: Path) -> None:
+    """Switch off JupyterLab's question about its news, in ``.venv`` alone; it would cover the first cells."""
+    page = root / ".venv" / "etc" / "jupyter" / "labconfig" / "page_config.json"
+    if not page.exists():
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}\n')
+
+
 def lab(extra: Sequence[str], root: Path = ROOT) -> int:
     """Open JupyterLab on the first notebook."""
     setup(root)
@@ -267,11 +275,10 @@ def lab(extra: Sequence[str], root: Path = ROOT) -> int:
     added, note = lab_options(given, is_root(), in_container())
     if note:
         print(note)
+    leave_out_news(root)
     # The notebook as the start address, not as a file argument: that would serve its folder alone, and print
     # an address that does not lead to it.
     opening = [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{START}"]
-    # The question about JupyterLab's news would stand before a beginner's first notebook.
-    opening.append("--LabApp.news_url=None")
     return hand_over([str(venv_python(root)), "-m", "jupyterlab", *opening, *added, *given], root)
 
 
