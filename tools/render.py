@@ -6,7 +6,6 @@ A notebook that raises, or whose outputs tell where they were made, leaves its f
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
@@ -223,7 +222,7 @@ def render(path: Path, root: Path = ROOT) -> float:
     RenderError
         Where it raises or must not be kept; the file stays as it was.
     """
-    notebook = copy.deepcopy(nbformat.read(path, as_version=4))
+    notebook = nbformat.read(path, as_version=4)
     start = time.monotonic()
     execute(notebook, path)
     seconds = time.monotonic() - start
