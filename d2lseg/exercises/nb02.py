@@ -1,0 +1,74 @@
+"""Checks of notebook 02, the bilinear kernel."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+
+from .. import upsampling
+from ._compare import tensor_fault
+from ._engine import Failure, call, check, value
+
+
+@check("A stamp reaches all pixels less than f pixels from its middle. Where is the middle for an odd f?")
+def geometry(answer):
+    """Check exercise 02.1, a function f -> (kernel_size, padding)."""
+    for f in (2, 3, 4, 5, 8, 31, 32):
+        got, want = value(call(answer, f)), upsampling.bilinear_geometry(f)
+        if not isinstance(got, (tuple, list)) or len(got) != 2:
+            return f"for f={f}: expected two numbers (kernel size, padding), got {got!r}"
+        if tuple(got) != want:
+            size = (5 - 1) * f - 2 * got[1] + got[0]
+            return (
+                f"for f={f}: expected {want}, got {tuple(got)}, with which 5 cells become {size} pixels "
+                f"(they should become {5 * f})"
+            )
+
+
+@check("Where does pixel j sit, in cells? If that is negative there is only one cell to take from.")
+def weight_sum(answer):
+    """Check exercise 02.2, a function (f, j) -> sum of the weights at pixel j from the edge."""
+    for f in (1, 2, 3, 4, 32):
+        want = upsampling.bilinear_matrix(3, f, border="fade").sum(1)
+        got = [float(call(answer, f, j)) for j in range(2 * f)]
+        for j in range(2 * f):
+            if not math.isclose(got[j], want[j].item(), abs_tol=1e-5):
+                return Failure(
+                    f"for f={f}, j={j}: expected {want[j]:.4f}, got {got[j]:.4f}",
+                    lambda f=f, want=want, got=got: _draw_sums(f, want[: 2 * f], got),
+                )
+
+
+def _draw_sums(f, want, got):
+    """Draw the expected sums and the student's."""
+    _, ax = plt.subplots(figsize=(5, 2.2))
+    ax.plot(want, "o-", label="expected")
+    ax.plot(got, "x--", label="yours")
+    ax.set(title=f"f={f}", xlabel="pixel from the edge", ylabel="sum of the weights")
+    ax.legend()
+
+
+@check("Which cell does pixel j lie in? Row j of U has a single 1. torch.eye and repeat_interleave may help.")
+def nearest_matrix(answer):
+    """Check exercise 02.3, a function (size, factor) -> U of shape (size * factor, size)."""
+    for size, factor in [(2, 3), (3, 2), (4, 1), (1, 4), (10, 32)]:
+        want = F.interpolate(torch.eye(size)[None], scale_factor=factor)[
+            0
+        ].T  # (size, size * f) -> transposed
+        if fault := tensor_fault(call(answer, size, factor), want, f"for size={size}, factor={factor}"):
+            return fault
+
+
+@check("One cell on each side is enough for the frame. How many pixels has one cell become?")
+def enlarge(answer):
+    """Check exercise 02.4, a function (Z, factor) -> Z enlarged, equal to interpolation at the border too."""
+    generator = torch.Generator().manual_seed(0)
+    for shape, factor in [((1, 1, 2, 3), 2), ((2, 3, 4, 3), 3), ((1, 21, 2, 2), 32), ((1, 2, 1, 1), 4)]:
+        Z = torch.randn(shape, generator=generator)
+        want = F.interpolate(Z, scale_factor=factor, mode="bilinear", align_corners=False)
+        got = call(answer, Z.clone(), factor)
+        if fault := tensor_fault(got, want, f"for Z of shape {shape}, factor {factor}"):
+            return fault

@@ -1,0 +1,114 @@
+"""Stubs are "not yet", typical wrong answers are refused with words that help, the solutions pass."""
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+import torch.nn.functional as F
+from notebook_cells import cells, checks, run_solutions, run_stubs
+
+from d2lseg import upsampling
+from d2lseg.exercises import nb02
+
+NAME = "02_bilinear_kernel"
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_every_check_is_used_once_and_its_solution_passes(capsys):
+    run_solutions(NAME)
+    assert capsys.readouterr().out == "Right.\n" * len(checks(nb02))
+    for source in (cells(NAME, "exercise"), cells(f"solutions/{NAME}", "solution")):
+        assert all(sum(f"check.{name}(" in cell for cell in source) == 1 for name in checks(nb02))
+
+
+def test_stubs_are_not_yet(capsys):
+    run_stubs(NAME)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(checks(nb02)) and all(line.startswith("Not yet. Hint: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (
+            lambda f: (2 * f, f // 2),
+            "for f=3: expected (5, 1), got (6, 1), with which 5 cells become 16 pixels",
+        ),
+        (lambda f: (2 * f - 1, (f - 1) // 2), "for f=2: expected (4, 1)"),
+        (lambda f: (f, 0), "for f=2: expected (4, 1), got (2, 0), with which 5 cells become 10 pixels"),
+        (lambda f: (2 * f + f % 2, (f + f % 2) // 2), "for f=3"),
+        (lambda f: 2 * f, "expected two numbers"),
+        (lambda f: [2 * f, f // 2, 0], "expected two numbers"),
+    ],
+)
+def test_wrong_geometries(wrong, words):
+    verdict = nb02.geometry(wrong)
+    assert verdict.status == "wrong" and words in verdict.message
+
+
+def test_a_half_written_geometry_is_not_yet():
+    assert nb02.geometry(lambda f: (2 * f, ...)).status == "not yet"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda f, j: 0.5 + (j + 0.5) / f,  # not held at 1
+        lambda f, j: min(1, 0.5 + j / f),  # the pixel's edge, not its middle
+        lambda f, j: min(1, (j + 0.5) / f),
+        lambda f, j: 1,
+        lambda f, j: 0.5 if j < f / 2 else 1,
+    ],
+)
+def test_wrong_sums_are_drawn(wrong):
+    verdict = nb02.weight_sum(wrong)
+    assert verdict.status == "wrong" and "expected" in verdict.message
+    assert len(plt.gcf().axes[0].lines) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda size, factor: torch.eye(size).repeat(factor, 1),  # 0 1 2 0 1 2 instead of 0 0 1 1 2 2
+        lambda size, factor: torch.eye(size).repeat_interleave(factor, 1),  # transposed
+        lambda size, factor: torch.eye(size).repeat_interleave(factor, 0) / factor,
+        lambda size, factor: upsampling.bilinear_matrix(size, factor),
+        lambda size, factor: torch.eye(size * factor)[:, ::factor],  # zeros between the cells
+        lambda size, factor: torch.eye(size).tolist(),
+    ],
+)
+def test_wrong_matrices(wrong):
+    assert nb02.nearest_matrix(wrong).status == "wrong"
+
+
+def frame(Z, factor, mode="replicate", cells=1, cut=None):
+    """The solution with one part of it changed."""
+    framed = F.pad(Z, (cells,) * 4, mode=mode)
+    large = upsampling.bilinear_conv_transpose(Z.shape[1], factor)(framed)
+    cut = factor if cut is None else cut(factor)
+    return large[:, :, cut:-cut, cut:-cut]
+
+
+def test_enlarge_and_its_wrong_variants():
+    assert nb02.enlarge(frame)
+    assert nb02.enlarge(lambda Z, factor: F.interpolate(Z, scale_factor=factor, mode="bilinear"))
+    for wrong in (
+        lambda Z, f: upsampling.bilinear_conv_transpose(Z.shape[1], f)(Z),  # not repaired
+        lambda Z, f: frame(Z, f, mode="constant"),  # a frame of zeros
+        lambda Z, f: frame(Z, f, cut=lambda f: max(f // 2, 1)),
+        lambda Z, f: frame(Z, f, cut=lambda f: 1),
+        lambda Z, f: frame(Z, f, cells=2),
+        lambda Z, f: F.interpolate(Z, scale_factor=f, mode="nearest"),
+        lambda Z, f: F.interpolate(Z, scale_factor=f, mode="bilinear", align_corners=True),
+    ):
+        assert nb02.enlarge(wrong).status == "wrong"
+
+
+def test_a_small_wrong_map_is_drawn():
+    verdict = nb02.enlarge(lambda Z, f: upsampling.BilinearUpsample(f, "fade")(Z))
+    assert "for Z of shape (1, 1, 2, 3), factor 2: at (0, 0, " in verdict.message
+    assert [ax.get_title() for ax in plt.gcf().axes] == ["expected", "yours"]
