@@ -40,6 +40,7 @@ VOID = 255
 VOID_COLOR = (224, 224, 192)
 MEAN_COLOR = (124, 116, 104)  # the mean colour of ImageNet, (0.485, 0.456, 0.406) * 255, rounded
 
+_KNOWN = frozenset((*range(len(VOC_CLASSES)), VOID))
 _LAYOUT = (
     "expected a folder in VOC layout: JPEGImages/ID.jpg, SegmentationClass/ID.png and lists of IDs in "
     "ImageSets/Segmentation/. emojivoc.prepare() draws one, voc.download() fetches VOC 2012"
@@ -88,7 +89,7 @@ def read_image(path: str | Path) -> Tensor:
     """
     with _open(path) as image:
         pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))  # (H, W, 3) -> (3, H, W)
 
 
 def read_mask(path: str | Path) -> Tensor:
@@ -125,9 +126,11 @@ def read_mask(path: str | Path) -> Tensor:
             "class indices ('L') or an RGB PNG of VOC's colours. Save it as one of them"
         )
     label = torch.from_numpy(pixels)
-    _check_indices(label, str(path))
+    present = np.bincount(pixels.ravel(), minlength=256).nonzero()[0].tolist()
+    if not _KNOWN.issuperset(present):
+        _check_indices(label, str(path))
     if mode == "P":
-        _check_palette(label, palette, str(path))
+        _check_palette(label, present, palette, str(path))
     return label
 
 
@@ -161,9 +164,9 @@ def _check_indices(label: Tensor, name: str, num_classes: int = len(VOC_CLASSES)
         )
 
 
-def _check_palette(label: Tensor, palette: Sequence[int], name: str) -> None:
+def _check_palette(label: Tensor, present: Sequence[int], palette: Sequence[int], name: str) -> None:
     """Refuse a palette that gives one of the indices in use another colour than VOC's."""
-    for index in label.unique().tolist():
+    for index in present:
         found = tuple(palette[3 * index : 3 * index + 3])
         expected = VOID_COLOR if index == VOID else VOC_COLORMAP[index]
         if found != expected:
@@ -279,21 +282,23 @@ def voc_rand_crop(
     Raises
     ------
     ValueError
-        Where image and label do not lie on each other, or the crop has no pixels.
+        Where image and label do not lie on each other or are not uint8, or the crop has no pixels.
     """
     _check_pair(image, label, "voc_rand_crop")
     if height < 1 or width < 1:
         raise ValueError(f"a crop of {height} x {width} has no pixels; expected at least 1 x 1")
     top = _draw_offset(image.shape[1], height, generator)
     left = _draw_offset(image.shape[2], width, generator)
-    mean = torch.tensor(MEAN_COLOR, dtype=image.dtype)[:, None, None]
-    crop = mean.repeat(1, height, width)  # (3, 1, 1) -> (3, height, width)
-    crop_label = torch.full((height, width), VOID, dtype=label.dtype)
     to_rows, from_rows = _overlap(top, image.shape[1], height)
     to_columns, from_columns = _overlap(left, image.shape[2], width)
-    crop[:, to_rows, to_columns] = image[:, from_rows, from_columns]
-    crop_label[to_rows, to_columns] = label[from_rows, from_columns]
-    return crop, crop_label
+    # NumPy copies on one thread. PyTorch would wake all of them for a few thousand bytes, which takes
+    # longer, and very much longer where other programs keep the cores busy.
+    crop = np.empty((3, height, width), np.uint8)
+    crop[:] = np.reshape(MEAN_COLOR, (3, 1, 1))
+    crop[:, to_rows, to_columns] = image.numpy()[:, from_rows, from_columns]
+    crop_label = np.full((height, width), VOID, np.uint8)
+    crop_label[to_rows, to_columns] = label.numpy()[from_rows, from_columns]
+    return torch.from_numpy(crop), torch.from_numpy(crop_label)
 
 
 def _draw_offset(size: int, crop: int, generator: torch.Generator | None) -> int:
@@ -315,6 +320,8 @@ def _check_pair(image: Tensor, label: Tensor, name: str) -> None:
             f"{name}: image {tuple(image.shape)} and label {tuple(label.shape)} do not fit; expected "
             "(3, H, W) and (H, W) with the same H and W"
         )
+    if image.dtype != torch.uint8 or label.dtype != torch.uint8:
+        raise ValueError(f"{name}: expected uint8, got image {image.dtype} and label {label.dtype}")
 
 
 def voc_rand_flip(
@@ -339,11 +346,12 @@ def voc_rand_flip(
     Raises
     ------
     ValueError
-        Where image and label do not lie on each other.
+        Where image and label do not lie on each other or are not uint8.
     """
     _check_pair(image, label, "voc_rand_flip")
     if torch.rand((), generator=generator) < 0.5:
-        return image.flip(-1), label.flip(-1)
+        mirrored = (np.flip(part.numpy(), -1).copy() for part in (image, label))  # one thread, as above
+        return tuple(map(torch.from_numpy, mirrored))
     return image, label
 
 

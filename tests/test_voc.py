@@ -184,7 +184,7 @@ def test_another_palette_is_refused(tmp_path):
 def test_an_index_beyond_the_palette_is_refused():
     """A file that PIL itself cannot write, but others can."""
     with pytest.raises(ValueError, match=r"short\.png: its palette gives index 15 the colour none"):
-        voc._check_palette(torch.tensor([[0, 15]]), palette()[: 3 * 4], "short.png")
+        voc._check_palette(torch.tensor([[0, 15]]), [0, 15], palette()[: 3 * 4], "short.png")
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "1"])
@@ -281,6 +281,13 @@ def test_flip_mirrors_both_or_neither():
 def test_pairs_that_do_not_fit_are_refused(function):
     with pytest.raises(ValueError, match=r"\(3, 4, 5\) and label \(5, 4\) do not fit"):
         function(torch.zeros(3, 4, 5, dtype=torch.uint8), torch.zeros(5, 4, dtype=torch.uint8))
+
+
+def test_other_numbers_than_bytes_are_refused():
+    image, label = coordinates(4, 4)
+    for pair in [(image.float(), label), (image, label.long())]:
+        with pytest.raises(ValueError, match="expected uint8, got image"):
+            voc.voc_rand_crop(*pair, 2, 2)
 
 
 def test_a_crop_without_pixels_is_refused():
