@@ -412,8 +412,8 @@ class BilinearUpsample(nn.Module):
         if not Z.is_floating_point():
             raise TypeError(f"the input has dtype {Z.dtype}; expected a floating point tensor")
         U_h, U_w = self._matrix(Z.shape[2], Z), self._matrix(Z.shape[3], Z)
-        wide = Z @ U_w.T  # (N, C, h, w) -> (N, C, h, W)
-        return U_h @ wide  # (N, C, h, W) -> (N, C, H, W)
+        tall = U_h @ Z  # (N, C, h, w) -> (N, C, H, w), many small products
+        return tall @ U_w.T  # (N, C, H, w) -> (N, C, H, W), one large one, also in the backward pass
 
     def _matrix(self, size: int, like: torch.Tensor) -> torch.Tensor:
         """Give the matrix for one axis, from the kept ones where it is there."""
