@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def best_precision(device: torch.device | str) -> str:
     Returns
     -------
     {"bf16", "fp16", "float32"}
-        bf16 on CUDA from Ampere on and on CPUs with AVX-512 bf16 or AMX, fp16 on older CUDA, float32 elsewhere.
+        bf16 on CUDA from Ampere on and on CPUs with AVX-512 bf16 or AMX; fp16 on older CUDA; else float32.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -116,7 +116,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     device : torch.device
         Where the model runs.
     precision : {"bf16", "fp16", "float32"}
-        float32 switches autocast off.
+        float32 leaves everything as it is.
 
     Returns
     -------
@@ -130,7 +130,9 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return torch.autocast(device.type, dtype=PRECISIONS[precision], enabled=precision != "float32")
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=PRECISIONS[precision])
 
 
 def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:

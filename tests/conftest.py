@@ -1,7 +1,10 @@
 """What all tests share: no window for figures, and a data folder that is not the reader's own."""
 
+import functools
+import http.server
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,3 +35,26 @@ def real_voc():
     if not folder.is_dir():
         pytest.skip(f"no real VOC photos in {folder}: set D2LSEG_REAL_VOC to a folder in VOC layout")
     return folder
+
+
+@pytest.fixture
+def file_server():
+    """Serve folders on this machine alone: ``file_server(folder)`` gives the URL of the folder."""
+    servers = []
+
+    def serve(folder):
+        handler = functools.partial(_QuietHandler, directory=str(folder))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Keep the request log out of the test output."""
