@@ -415,7 +415,7 @@ def plot_confusion(matrix: Tensor, class_names: Sequence[str] = VOC_CLASSES, ax:
     if ax is None:
         side = 0.24 * len(matrix) + 1.6
         _, ax = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
-    picture = ax.imshow(shares, cmap="viridis", vmin=0, vmax=1)
+    picture = ax.imshow(shares.cpu().numpy(), cmap="viridis", vmin=0, vmax=1)
     names = list(class_names)[: len(matrix)]
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     ax.set_yticks(range(len(names)), names, fontsize=8)

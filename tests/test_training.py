@@ -1,0 +1,276 @@
+import math
+import signal
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from d2lseg import metrics, training
+
+
+class Tiny(nn.Module):
+    """A model of the right contract that learns in milliseconds: the colour decides the class."""
+
+    def __init__(self, classes=3):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, classes, 1)
+        )
+
+    def forward(self, images):
+        return self.layers(images / 255)
+
+
+def colour_data(n=32, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    label = torch.randint(3, (n, 8, 8), generator=g)
+    images = F.one_hot(label, 3).permute(0, 3, 1, 2) * 200  # class c is bright in channel c
+    label[:, 0, 0] = 255
+    return TensorDataset(images.to(torch.uint8), label.to(torch.uint8))
+
+
+def loader(seed=0, **options):
+    options = {"batch_size": 8, "shuffle": True, "generator": torch.Generator()} | options
+    return DataLoader(colour_data(seed=seed), **options)
+
+
+def tiny(seed=0):
+    training.set_seed(seed)
+    return Tiny()
+
+
+SETTINGS = {"device": "cpu", "precision": "float32", "live": False, "lr": 0.05}
+
+
+@pytest.mark.parametrize("void", [0.0, 0.4])
+def test_loss_equals_torch_on_the_whole_batch(void):
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 5, 6, 7, generator=g, requires_grad=True)
+    label = torch.randint(5, (4, 6, 7), generator=g)
+    label[torch.rand(label.shape, generator=g) < void] = 255
+    label[0] = 255  # one image wholly void: weights are by pixel, not by image
+    ours = training.segmentation_loss(logits, label.to(torch.uint8))
+    oracle = F.cross_entropy(logits, label, ignore_index=255)
+    torch.testing.assert_close(ours, oracle)
+    (ours_grad,) = torch.autograd.grad(ours, logits)
+    (oracle_grad,) = torch.autograd.grad(oracle, logits)
+    torch.testing.assert_close(ours_grad, oracle_grad)
+
+
+def test_loss_by_a_naive_loop():
+    logits, label = torch.randn(1, 3, 2, 2, dtype=torch.float32), torch.tensor([[[0, 255], [2, 1]]])
+    terms = []
+    for row in range(2):
+        for col in range(2):
+            if label[0, row, col] != 255:
+                shares = logits[0, :, row, col].exp() / logits[0, :, row, col].exp().sum()
+                terms.append(-shares[label[0, row, col]].log())
+    torch.testing.assert_close(training.segmentation_loss(logits, label), sum(terms) / len(terms))
+
+
+def test_all_void_batch_gives_zero_loss_and_zero_gradients():
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = training.segmentation_loss(logits, torch.full((2, 4, 4), 255, dtype=torch.uint8))
+    loss.backward()
+    assert loss == 0 and (logits.grad == 0).all()
+
+
+def test_one_cycle_equals_torch():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    steps = 101
+    oracle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=steps, cycle_momentum=False, final_div_factor=10_000
+    )
+    for step in range(steps - 1):
+        # torch puts the peak at step 0.3 * total - 1; ours at 0.3 of the way: aligned at both ends
+        peak = 0.3 * steps - 1
+        progress = step / peak * 0.3 if step < peak else 0.3 + 0.7 * (step - peak) / (steps - 1 - peak)
+        assert training.one_cycle(progress) == pytest.approx(oracle.get_last_lr()[0], rel=1e-6, abs=1e-9)
+        optimizer.step()
+        oracle.step()
+    assert training.one_cycle(1.2) == training.one_cycle(1.0) == pytest.approx(1 / 250_000)
+
+
+def test_training_learns_and_the_history_tells(capsys):
+    model, val = tiny(), loader(seed=1, shuffle=False)
+    history = training.train(model, loader(), val, epochs=4, **SETTINGS | {"live": True})
+    last = history.rows[-1]
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3, 4] and not history.interrupted
+    assert last["loss"] < history.rows[0]["loss"] and last["miou"] > 0.95
+    assert last["baseline_miou"] < 0.3 < last["miou"]
+    assert history.settings["precision"] == "float32" and history.settings["seed"] == 0
+    table = str(history).splitlines()
+    assert len(table) == 5 and table[0].split()[0] == "epoch" and f"{last['miou']:.3f}" in table[-1]
+    assert f"{last['miou']:.3f}" in capsys.readouterr().out
+    figure = history.plot()
+    left, right = figure.axes
+    assert left.lines[0].get_ydata().tolist() == [row["loss"] for row in history.rows]
+    assert right.lines[2].get_ydata().tolist() == [row["miou"] for row in history.rows]
+    plt.close(figure)
+
+
+def test_history_without_validation_has_no_scores():
+    history = training.train(tiny(), loader(), epochs=1, **SETTINGS)
+    assert "miou" not in history.rows[0] and " - " in str(history).splitlines()[1]
+    assert len(history.plot().axes[1].lines) == 0
+    plt.close("all")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_same_seed_gives_the_same_numbers(precision):
+    runs = []
+    for _ in range(2):
+        model = tiny()
+        options = SETTINGS | {"precision": precision, "seed": 5}
+        training.train(model, loader(), epochs=2, **options)
+        runs.append(model.state_dict())
+    assert all(torch.equal(runs[0][k], runs[1][k]) for k in runs[0])
+    other = tiny()
+    training.train(other, loader(), epochs=2, **SETTINGS | {"precision": precision, "seed": 6})
+    assert not torch.equal(other.state_dict()["layers.0.weight"], runs[0]["layers.0.weight"])
+
+
+def test_time_limit_ends_the_training():
+    history = training.train(tiny(), loader(), max_seconds=0.3, **SETTINGS)
+    assert history.rows and history.rows[-1]["seconds"] >= 0.3
+    assert history.rows[-2]["seconds"] < 0.3 if len(history.rows) > 1 else True
+
+
+class Interrupting(DataLoader):
+    """Send the signal of Jupyter's stop button in the middle of the second epoch."""
+
+    epoch = 0
+
+    def __iter__(self):
+        for i, batch in enumerate(super().__iter__()):
+            if self.epoch == 1 and i == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield batch
+        self.epoch += 1
+
+
+def test_interrupted_training_returns_the_history_so_far(capsys):
+    model = tiny()
+    batches = Interrupting(colour_data(), batch_size=8)
+    history = training.train(model, batches, loader(shuffle=False), epochs=5, **SETTINGS)
+    assert history.interrupted and [row["epoch"] for row in history.rows] == [1]
+    assert "Interrupted in epoch 2" in capsys.readouterr().out
+
+
+def test_the_live_curve_updates_one_picture(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, figure):
+            shown.append(("update", figure))
+
+    def display(figure, display_id):
+        assert display_id
+        shown.append(("display", figure))
+        return Handle()
+
+    class Shell:
+        kernel = object()
+
+    monkeypatch.setattr("IPython.get_ipython", Shell)
+    monkeypatch.setattr("IPython.display.display", display)
+    training.train(tiny(), loader(), loader(shuffle=False), epochs=3, **SETTINGS | {"live": True})
+    assert [how for how, _ in shown] == ["display", "update", "update"]
+    assert len({id(figure) for _, figure in shown}) == 1 and not plt.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "give either"),
+        ({"epochs": 1, "max_seconds": 1}, "give either"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"epochs": 1, "precision": "fp8"}, "fp8"),
+    ],
+)
+def test_bad_settings_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        training.train(tiny(), loader(), **SETTINGS | arguments)
+
+
+def test_an_empty_loader_is_refused():
+    with pytest.raises(ValueError, match="no batch"):
+        training.train(tiny(), loader(batch_size=64, drop_last=True), epochs=1, **SETTINGS)
+    with pytest.raises(ValueError, match="no batch"):
+        training.evaluate(tiny(), [])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    model = tiny()
+    with torch.no_grad():
+        model.layers[3].bias[0] = math.nan
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        training.train(model, loader(), epochs=1, **SETTINGS)
+
+
+def test_evaluate_sums_the_confusion_matrices_of_ragged_batches():
+    model = tiny().train()
+    g = torch.Generator().manual_seed(0)
+    batches = [
+        (
+            torch.randint(256, (1, 3, h, w), dtype=torch.uint8, generator=g),
+            torch.randint(3, (1, h, w), generator=g),
+        )
+        for h, w in [(5, 7), (8, 3)]
+    ]
+    matrix = training.evaluate(model, batches, precision="float32")
+    assert model.training  # its mode came back
+    model.eval()
+    oracle = sum(metrics.confusion_matrix(model(x).argmax(1), y, 3) for x, y in batches)
+    assert torch.equal(matrix, oracle) and matrix.sum() == 5 * 7 + 8 * 3
+
+
+def test_frozen_parameters_stay():
+    model = tiny()
+    model.layers[0].requires_grad_(False)
+    before = model.layers[0].weight.clone()
+    training.train(model, loader(), epochs=1, **SETTINGS)
+    assert torch.equal(model.layers[0].weight, before)
+
+
+def test_devices_of_this_machine():
+    gpus = torch.cuda.device_count()
+    assert training.try_gpu(gpus) == torch.device("cpu")
+    assert len(training.try_all_gpus()) == max(gpus, 1)
+    assert training.best_device().type in ("cuda", "mps", "cpu")
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_precision_on_cuda_follows_the_generation(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert training.best_precision("cuda:0") == precision
+
+
+def test_several_gpus_are_listed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [str(d) for d in training.try_all_gpus()] == ["cuda:0", "cuda:1"]
+    assert str(training.try_gpu(1)) == "cuda:1" and str(training.best_device()) == "cuda:0"
+
+
+@pytest.mark.parametrize(
+    ("flags", "has_bf16"), [("fpu avx512f avx512_bf16", True), ("amx_bf16", True), ("fpu avx2", False)]
+)
+def test_cpu_precision_follows_the_flags(tmp_path, monkeypatch, flags, has_bf16):
+    (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
+    assert training._cpu_has_bf16(tmp_path / "cpuinfo") is has_bf16
+    assert training._cpu_has_bf16(tmp_path / "absent") is False
+    monkeypatch.setattr(training, "_cpu_has_bf16", lambda: has_bf16)
+    assert training.best_precision("cpu") == ("bf16" if has_bf16 else "float32")
+    assert training.best_precision("mps") == "float32"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "float32"])
+def test_training_on_a_gpu(precision):
+    options = SETTINGS | {"device": "cuda", "precision": precision}
+    history = training.train(tiny(), loader(), loader(seed=1), epochs=4, **options)
+    assert history.rows[-1]["miou"] > 0.9
