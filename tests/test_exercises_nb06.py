@@ -1,0 +1,153 @@
+"""Stubs are "not yet", typical wrong answers are refused with words that help, the solutions pass."""
+
+import math
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from notebook_cells import cells, checks, run_solutions, run_stubs
+
+from d2lseg import prediction
+from d2lseg.exercises import nb06
+
+NAME = "06_prediction"
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_every_check_is_used_once_and_its_solution_passes(capsys):
+    run_solutions(NAME)
+    assert capsys.readouterr().out == "Right.\n" * len(checks(nb06))
+    for source in (cells(NAME, "exercise"), cells(f"solutions/{NAME}", "solution")):
+        assert all(sum(f"check.{name}(" in cell for cell in source) == 1 for name in checks(nb06))
+
+
+def test_stubs_are_not_yet(capsys):
+    run_stubs(NAME)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(checks(nb06)) and all(line.startswith("Not yet. Hint: ") for line in lines)
+
+
+def seen(height, width):
+    return math.ceil(height / 32) * math.ceil(width / 32) * 32 * 32
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda h, w: height_only(h),
+        lambda h, w: seen(h, w) / (h * w) - 1,  # share of the picture, not of what the network sees
+        lambda h, w: h * w / seen(h, w),  # the share that is picture
+        lambda h, w: 1 - h * w / ((h // 32 + 1) * (w // 32 + 1) * 1024),  # one cell more than needed
+        lambda h, w: 1 - (h // 32) * (w // 32) * 1024 / (h * w),  # cut instead of padded
+        lambda h, w: 0,
+    ],
+)
+def test_wrong_shares(wrong):
+    verdict = nb06.wasted(wrong)
+    assert verdict.status == "wrong" and "padded to" in verdict.message
+
+
+def height_only(height):
+    return 1 - height / (math.ceil(height / 32) * 32)
+
+
+def gap(values, dim=0):
+    best, second = values.topk(2, dim=dim).values.unbind(dim)
+    return best - second
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda z: gap(z),  # logits, not probabilities
+        lambda z: gap(z.softmax(dim=1)),  # over the rows
+        lambda z: z.softmax(dim=0).amax(dim=0),  # the largest alone
+        lambda z: z.softmax(dim=0).amax(dim=0) - z.softmax(dim=0).amin(dim=0),  # the smallest, not the second
+        lambda z: gap(z.softmax(dim=0)).mean(),
+        lambda z: gap(z.sigmoid()),
+    ],
+)
+def test_wrong_margins(wrong):
+    verdict = nb06.margin(wrong)
+    assert verdict.status == "wrong" and "for logits of shape" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        prediction.tile_starts,  # the module's rule: the last tile reaches out
+        lambda size, tile, overlap: list(range(0, size - tile + 1, tile - overlap)),  # the end is not covered
+        lambda size, tile, overlap: [*range(0, size - tile, tile - overlap), size - tile],  # size < tile
+        lambda size, tile, overlap: list(range(0, size, tile)),  # no overlap
+        lambda size, tile, overlap: [min(s, max(size - tile, 0)) for s in range(0, size, tile - overlap)],
+        lambda size, tile, overlap: [0],
+    ],
+)
+def test_wrong_tiles_are_drawn(wrong):
+    verdict = nb06.full_tiles(wrong)
+    assert verdict.status == "wrong" and "expected [" in verdict.message
+    assert [ax.get_title() for ax in plt.gcf().axes] == ["expected", "yours"]
+
+
+def test_starts_may_be_a_tensor():
+    def starts(size, tile, overlap):
+        return torch.tensor(prediction.tile_starts(size, tile, overlap)).clamp(max=max(size - tile, 0))
+
+    assert nb06.full_tiles(starts)
+
+
+def blend_with(weight):
+    """The solution with another weight of the right tile."""
+
+    def blend(left, right, overlap):
+        w, cut = weight(torch.arange(overlap), overlap), left.shape[-1] - overlap
+        middle = (1 - w) * left[..., cut:] + w * right[..., :overlap]
+        return torch.cat([left[..., :cut], middle, right[..., overlap:]], dim=-1)
+
+    return blend
+
+
+def test_blend_and_its_wrong_variants():
+    assert nb06.blend(blend_with(lambda j, n: (j + 0.5) / n))
+    for weight in (
+        lambda j, n: j / n,
+        lambda j, n: (j + 1) / n,
+        lambda j, n: 1 - (j + 0.5) / n,  # the wrong way round
+        lambda j, n: torch.full((n,), 0.5),  # the plain average
+        lambda j, n: (j >= n / 2).float(),  # a cut in the middle
+    ):
+        assert nb06.blend(blend_with(weight)).status == "wrong"
+    side_by_side = nb06.blend(lambda left, right, overlap: torch.cat([left, right], dim=-1))
+    assert "expected shape" in side_by_side.message
+    assert nb06.blend(lambda left, right, overlap: 0).status == "wrong"
+
+
+def mirrored_with(first=lambda x: x.flip(-1), back=lambda z: z.flip(-1), score=prediction.predict_logits):
+    """The solution with one part of it changed."""
+    return lambda model, image: (score(model, image) + back(score(model, first(image)))) / 2
+
+
+def test_mirrored_and_its_wrong_variants():
+    assert nb06.mirrored(mirrored_with())
+    assert "still mirrored" in nb06.mirrored(mirrored_with(back=lambda z: z)).message
+    for part in (
+        {"first": lambda x: x.flip(1), "back": lambda z: z.flip(1)},  # upside down
+        {"first": lambda x: x, "back": lambda z: z},  # not mirrored at all
+        {"score": lambda model, image: model(image[None])[0]},  # in training mode
+        {"score": lambda model, image: prediction.predict(model, image)},  # averages classes
+        {"score": lambda model, image: prediction.predict_logits(model, image).softmax(0)},
+    ):
+        assert nb06.mirrored(mirrored_with(**part)).status == "wrong", part
+
+
+def test_the_checks_model_leaves_the_random_state_alone():
+    torch.manual_seed(3)
+    want = torch.rand(1)
+    torch.manual_seed(3)
+    nb06.mirrored(mirrored_with())
+    assert torch.equal(torch.rand(1), want)
