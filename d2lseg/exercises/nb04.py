@@ -1,0 +1,109 @@
+"""Checks of notebook 04, the FCN model."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import nn
+
+from .. import fcn, upsampling
+from ._compare import tensor_fault
+from ._engine import call, check, value
+
+STAGES = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4")
+# (kernel size, stride, padding) of ResNet-18: conv1, maxpool, then the 3x3 convolutions of its four layers.
+RESNET18 = (
+    (7, 2, 3),
+    (3, 2, 1),
+    *[(3, 1, 1)] * 4,
+    *[(3, 2, 1), (3, 1, 1), (3, 1, 1), (3, 1, 1)] * 3,
+)
+
+
+@check(
+    "The kernel must be as large as the map. flatten reads channel by channel, row by row: in which order do "
+    "the numbers of one row of linear.weight have to lie in the kernel? And is there always a bias?"
+)
+def to_conv(answer):
+    """Check exercise 04.1, a function (linear, k) -> convolution."""
+    generator = torch.Generator().manual_seed(0)
+    for (channels, out, k), bias in itertools.product(((5, 3, 1), (4, 3, 2), (2, 6, 3)), (True, False)):
+        case = f"for nn.Linear({channels} * {k} * {k}, {out}, bias={bias})"
+        linear = nn.Linear(channels * k * k, out, bias=bias)
+        x = torch.randn(2, channels, k, k, generator=generator)
+        want = linear(x.flatten(1)).detach()[..., None, None]  # (2, out) -> (2, out, 1, 1)
+        conv = call(answer, linear, k)
+        if not isinstance(conv, nn.Conv2d):
+            return f"{case}: expected an nn.Conv2d, got {type(conv).__name__}"
+        if fault := tensor_fault(conv(x), want, f"{case}, on a {k}x{k} map"):
+            return fault
+        slid = tuple(conv(torch.zeros(1, channels, k + 2, k + 3)).shape)
+        if slid != (1, out, 3, 4):
+            return f"{case}: over a {k + 2}x{k + 3} map expected scores of shape (1, {out}, 3, 4), got {slid}"
+
+
+@check(
+    "The weight has the shape (in, out, k, k). Which kernel size belongs to the factor, also an odd one "
+    "(Exercise 02.1)? In how many of the in x out kernels is there anything?"
+)
+def dense_weights(answer):
+    """Check exercise 04.2, a function (C, f) -> (weights, weights that are not zero)."""
+    for classes, factor in ((21, 32), (2, 2), (5, 3), (11, 8), (3, 7)):
+        weight = upsampling.bilinear_conv_transpose(classes, factor).weight
+        want = (weight.numel(), int((weight != 0).sum()))
+        got = value(call(answer, classes, factor))
+        if got != want:
+            return f"for {classes} classes and factor {factor}: expected {want}, got {got!r}"
+
+
+@check(
+    "Five of the six halve. Notebook 01 has the formula of a convolution's size; conv1 has k7 s2 p3, the "
+    "others k3 s2 p1. Does it round up or down?"
+)
+def heights(answer):
+    """Check exercise 04.3, a function n -> six heights."""
+    with torch.device("meta"):  # shapes without memory or arithmetic
+        trunk = fcn.resnet18_trunk().eval()
+    for n in (320, 32, 224, 33, 163, 1, 500):
+        want, x = [], torch.empty(1, 3, n, 32, device="meta")
+        for name, stage in trunk.named_children():
+            x = stage(x)
+            if name in STAGES:
+                want.append(x.shape[2])
+        got = list(value(call(answer, n)))
+        if got != want:
+            return f"for n={n}, after {', '.join(STAGES)}: expected {want}, got {got}"
+
+
+@check("What is left when h is divided by m? And how much must be added when nothing is left?")
+def padding(answer):
+    """Check exercise 04.4, a function (h, w, m) -> (rows at the bottom, columns at the right)."""
+    for h, w, m in ((320, 480, 32), (163, 223, 32), (333, 250, 32), (1, 1, 32), (65, 64, 16), (9, 15, 8)):
+        large = fcn.pad_to_multiple(torch.empty(1, 1, h, w), m).shape
+        want = (large[2] - h, large[3] - w)
+        got = value(call(answer, h, w, m))
+        if got != want:
+            return f"for a {h} x {w} picture and multiples of {m}: expected {want}, got {got!r}"
+
+
+@check(
+    "Take one layer first: with stride s and padding p, at which cell of the map before does the window of "
+    "cell i begin, and where does it end? Then do that for both ends of a range, from the last layer back."
+)
+def sees(answer):
+    """Check exercise 04.5, a function (layers, i) -> (first pixel, last pixel)."""
+    stacks = {
+        "one layer k3 s1 p1": [(3, 1, 1)],
+        "one layer k7 s2 p3": [(7, 2, 3)],
+        "k2 s2 p0, then k3 s1 p0": [(2, 2, 0), (3, 1, 0)],
+        "k5 s3 p1, then k3 s2 p0, then k4 s1 p2": [(5, 3, 1), (3, 2, 0), (4, 1, 2)],
+        "ResNet-18's trunk": list(RESNET18),
+    }
+    for (name, layers), i in itertools.product(stacks.items(), (0, 8)):
+        first = last = i
+        for k, s, p in reversed(layers):
+            first, last = first * s - p, last * s - p + k - 1
+        got = value(call(answer, list(layers), i))
+        if got != (first, last):
+            return f"for {name}, cell {i}: expected {(first, last)}, got {got!r}"
