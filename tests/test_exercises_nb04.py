@@ -57,7 +57,7 @@ def test_to_conv_and_its_wrong_variants():
         ({"order": lambda w, c, k: w.reshape(-1, c, k, k).transpose(2, 3)}, "on a 2x2 map"),
         ({"order": lambda w, c, k: w[:, :, None, None]}, "RuntimeError"),  # a 1x1 kernel in any case
         ({"stride": 2}, "expected scores of shape"),
-        ({"padding": "same"}, "expected shape"),
+        ({"padding": 1}, "expected shape"),
     ):
         verdict = nb04.to_conv(conv_with(**({"bias": "as it was"} | part)))
         assert verdict.status == "wrong" and words in verdict.message, (part, verdict.message)
