@@ -35,7 +35,7 @@ HANDS = (1, 1, 1, 2, 2, 2, 2, 3, 3, 3)
 OPAQUE = 128
 """A sprite's pixel belongs to the object where its alpha is at least this (0..255)."""
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 BYTES_PER_SCENE = 12_000
 
 
@@ -189,7 +189,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Image.Imag
     paint = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, height, width)
     image = Image.fromarray(np.clip(paint, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
-    for _ in range(rng.choice([0, 1, 3, 5])):
+    for _ in range(rng.choice([0, 1, 2, 4])):
         _shape(rng, draw, height, width)
     return image.filter(ImageFilter.BoxBlur(rng.uniform(0.3, 1.2)))
 
@@ -235,8 +235,8 @@ def _colour_matrix(hue: float, saturation: float, brightness: float) -> np.ndarr
 
 def _recolour(rng: np.random.Generator, image: Image.Image) -> Image.Image:
     """Shift hue, saturation and brightness of an RGBA image; its alpha stays."""
-    hue = math.radians(rng.uniform(-20, 20))
-    matrix = _colour_matrix(hue, rng.uniform(0.7, 1.15), rng.uniform(0.75, 1.1))
+    hue = math.radians(rng.uniform(-15, 15))
+    matrix = _colour_matrix(hue, rng.uniform(0.75, 1.15), rng.uniform(0.8, 1.1))
     pixels = np.array(image)
     colours = pixels[..., :3].astype(np.float32) @ matrix.T.astype(np.float32)
     pixels[..., :3] = np.clip(colours, 0, 255)
@@ -245,7 +245,7 @@ def _recolour(rng: np.random.Generator, image: Image.Image) -> Image.Image:
 
 def _pose(rng: np.random.Generator, image: Image.Image, short_side: int) -> Image.Image:
     """Resize, mirror and turn a sprite; `short_side` is the scene's, in pixels."""
-    longest = short_side * rng.uniform(0.35, 0.95)
+    longest = short_side * (0.35 + 0.6 * rng.random() ** 1.2)
     size = [max(1, round(longest * n / max(image.size))) for n in image.size]
     image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
     if rng.random() < 0.5:
@@ -308,7 +308,7 @@ def _new_layer(
         mask = _mask(posed, corner, size)
         inside = mask.sum() / _mask(posed, (0, 0), posed.size).sum()
         hidden = [(layer.mask & mask).sum() / layer.mask.sum() for layer in behind]
-        if inside > 0.65 and max(hidden, default=0) < 0.25:
+        if inside > 0.65 and max(hidden, default=0) < 0.2:
             break
     return _Layer(class_index, style, _recolour(rng, posed), corner, mask, float(inside))
 
@@ -319,7 +319,7 @@ def _new_layer(
 def _scene_size(rng: np.random.Generator) -> tuple[int, int]:
     """Return (width, height): one picture in five is portrait."""
     short = int(rng.integers(132, 193))
-    long = round(short * rng.uniform(1.2, 1.5))
+    long = round(short * rng.uniform(1.25, 1.55))
     return (short, long) if rng.random() < 0.2 else (long, short)
 
 

@@ -225,6 +225,7 @@ class FCN32s(nn.Module):
         height, width = images.shape[-2:]
         x = pad_to_multiple(self.standardize(images))  # (N, 3, H, W) -> (N, 3, 32h, 32w)
         self._check_batch_norm(x)
+        x = x.contiguous(memory_format=torch.channels_last)  # the order that fast convolutions read
         x = self.score(self.trunk(x))  # (N, 3, 32h, 32w) -> (N, 512, h, w) -> (N, C, h, w)
         x = self.upsample(x)  # (N, C, h, w) -> (N, C, 32h, 32w)
         return x[..., :height, :width]

@@ -366,7 +366,9 @@ class _Run:
         self.model = model.to(device, memory_format=torch.channels_last)
         self.device, self.precision, self.lr = device, precision, lr
         trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=weight_decay)
+        # fused: one pass over all parameters, about a third of the time
+        fused = device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=weight_decay, fused=fused)
         # fp16 has few exponent bits: the scaler keeps small gradients from becoming zero
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.step = self.epoch = 0
@@ -467,7 +469,8 @@ def evaluate(
         with torch.inference_mode(), autocast(device, precision):
             for images, labels in data_iter:
                 logits = model(images.to(device))
-                prediction = logits.argmax(dim=1)  # (N, C, H, W) -> (N, H, W)
+                # like argmax, but a third of its time on a CPU
+                prediction = logits.max(dim=1).indices  # (N, C, H, W) -> (N, H, W)
                 counts = metrics.confusion_matrix(prediction, labels.to(device), logits.shape[1])
                 total = counts if total is None else total + counts
     finally:

@@ -208,6 +208,8 @@ def test_imagenet_weights_come_through_torchvision(tmp_path, monkeypatch, file_s
 
 def test_imagenet_without_network_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", "http://127.0.0.1:9/resnet18-00000000.pth")
+    monkeypatch.setattr(
+        type(ResNet18_Weights.IMAGENET1K_V1), "url", "http://127.0.0.1:9/resnet18-00000000.pth"
+    )
     with pytest.raises(RuntimeError, match="weights=None"):
         fcn.resnet18_trunk("imagenet")

@@ -1,0 +1,97 @@
+"""Checks of notebook 05, training."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from .. import metrics
+from ._compare import tensor_fault
+from ._engine import call, check, value
+
+VOID = 255
+
+
+@check("Pick the labelled pixels first: mask = label != 255. What do you divide by, and when is that 0?")
+def void_loss(answer):
+    """Check exercise 05.1, a function (logits, label) -> loss."""
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 4, 5, 6, generator=g)
+    label = torch.randint(4, (3, 5, 6), generator=g)
+    some_void = label.clone()
+    some_void[0, :4], some_void[2, 1] = VOID, VOID  # uneven: a mean of the images' means is another number
+    cases = {"without void": label, "with void, unevenly spread": some_void}
+    for name, case in cases.items():
+        got = float(call(answer, logits, case.clone()))
+        want = float(F.cross_entropy(logits, case, ignore_index=VOID))
+        if not math.isclose(got, want, abs_tol=1e-4):
+            return f"for a batch {name}: expected {want:.4f}, got {got:.4f}"
+    got = float(call(answer, logits, torch.full_like(label, VOID)))
+    if got != 0:
+        return f"for a batch that is all void: expected 0, got {got}"
+
+
+@check("The diagonal over row + column - diagonal. Do not catch 0 / 0: NaN is wanted there.")
+def class_iou(answer):
+    """Check exercise 05.2, a function matrix -> IoU of each class."""
+    cases = {
+        "[[2, 1], [1, 4]]": torch.tensor([[2, 1], [1, 4]]),
+        "with more misses than false alarms, [[5, 3], [0, 2]]": torch.tensor([[5, 3], [0, 2]]),
+        "with an absent class": torch.tensor([[7, 1, 0], [2, 1, 0], [0, 0, 0]]),
+    }
+    for name, matrix in cases.items():
+        got, want = call(answer, matrix.clone()), metrics.scores(matrix).per_class
+        if isinstance(got, torch.Tensor) and got.shape == want.shape:
+            wrong = (got.isnan() != want.isnan()).nonzero().flatten().tolist()
+            if wrong:
+                return f"{name}: class {wrong[0]} should be {want[wrong[0]]:.4g}, got {got[wrong[0]]:.4g}"
+            got, want = got.nan_to_num(-1), want.nan_to_num(-1)
+        if fault := tensor_fault(got, want, name):
+            return fault
+
+
+@check("Add up the matrices first. Then the mean over the classes that occur.")
+def total_miou(answer):
+    """Check exercise 05.3, a function list of matrices -> mIoU."""
+    first = torch.tensor([[90, 0, 0], [5, 5, 0], [0, 0, 0]])
+    second = torch.tensor([[10, 40, 0], [0, 50, 0], [0, 0, 0]])
+    third = torch.tensor([[30, 0, 0], [0, 0, 0], [3, 0, 7]])
+    for name, matrices in {
+        "two images, class 2 absent": [first, second],
+        "three": [first, second, third],
+    }.items():
+        got = float(call(answer, [m.clone() for m in matrices]))
+        want = metrics.scores(sum(matrices)).miou
+        if not math.isclose(got, want, abs_tol=1e-4):
+            return f"for {name}: expected {want:.4f}, got {got:.4f}"
+
+
+@check("Which pixels are right? What is the union of background? How many classes share the mean?")
+def baseline(answer):
+    """Check exercise 05.4, a function (b, k) -> (pixel accuracy, mean accuracy, mIoU)."""
+    for background, others in [(60, [40]), (750, [100, 80, 70]), (5, [0, 5, 90])]:
+        matrix = torch.zeros(1 + len(others), 1 + len(others), dtype=torch.int64)
+        matrix[:, 0] = torch.tensor([background, *others])
+        result = metrics.scores(matrix)
+        b, k = background / int(matrix.sum()), 1 + sum(n > 0 for n in others)
+        got = value(call(answer, b, k))
+        if not isinstance(got, (tuple, list)) or len(got) != 3:
+            return f"for b={b:g}, k={k}: expected three numbers, got {got!r}"
+        names = ("pixel accuracy", "mean accuracy", "mIoU")
+        wanted = (result.pixel_acc, result.mean_acc, result.miou)
+        for name, one, want in zip(names, got, wanted, strict=True):
+            if not math.isclose(float(one), want, abs_tol=1e-6):
+                return f"for b={b:g}, k={k}: expected {name} {want:.4f}, got {float(one):.4f}"
+
+
+@check("The step is the learning rate times the gradient. How does a sum over 32 compare with a mean?")
+def learning_rates(answer):
+    """Check exercise 05.5, a tuple (rate for our loss, textbook's rate at batch 8)."""
+    got = value(answer)
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        return f"expected a tuple of two numbers, got {got!r}"
+    for name, rate, want in zip(("first", "second"), got, (0.032, 0.004), strict=True):
+        if not math.isclose(float(rate), want, rel_tol=1e-3):
+            return f"the {name} rate is not {float(rate):g}"

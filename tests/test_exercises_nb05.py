@@ -1,0 +1,114 @@
+"""Stubs are "not yet", typical wrong answers are refused with words that help, the solutions pass."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from notebook_cells import cells, checks, run_solutions, run_stubs
+
+from d2lseg.exercises import nb05
+
+NAME = "05_training"
+
+
+def test_every_check_is_used_once_and_its_solution_passes(capsys):
+    run_solutions(NAME)
+    assert capsys.readouterr().out == "Right.\n" * len(checks(nb05))
+    for source in (cells(NAME, "exercise"), cells(f"solutions/{NAME}", "solution")):
+        assert all(sum(f"check.{name}(" in cell for cell in source) == 1 for name in checks(nb05))
+
+
+def test_stubs_are_not_yet(capsys):
+    run_stubs(NAME)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(checks(nb05)) and all(line.startswith("Not yet. Hint: ") for line in lines)
+
+
+def void_as_background(logits, label):
+    return F.cross_entropy(logits, label.masked_fill(label == 255, 0))
+
+
+def divided_by_all_pixels(logits, label):
+    return F.cross_entropy(logits, label, ignore_index=255, reduction="sum") / label.numel()
+
+
+def mean_of_the_images(logits, label):
+    parts = [F.cross_entropy(z[None], y[None], ignore_index=255) for z, y in zip(logits, label, strict=True)]
+    return torch.stack(parts).nanmean()
+
+
+def nan_for_all_void(logits, label):
+    return F.cross_entropy(logits, label, ignore_index=255)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (void_as_background, "with void, unevenly spread"),
+        (divided_by_all_pixels, "with void, unevenly spread"),
+        (mean_of_the_images, "with void, unevenly spread"),
+        (nan_for_all_void, "all void: expected 0, got nan"),
+        (lambda logits, label: F.cross_entropy(logits, label), "raised"),
+    ],
+)
+def test_wrong_losses(wrong, words):
+    verdict = nb05.void_loss(wrong)
+    assert verdict.status == "wrong" and words in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda m: m.diag() / m.sum(1), "expected"),  # accuracy of the class
+        (lambda m: m.diag() / (m.sum(0) + m.sum(1)), "expected"),  # the intersection counted twice
+        (lambda m: (m.diag() / (m.sum(0) + m.sum(1) - m.diag())).nan_to_num(0), "class 2 should be nan"),
+        (lambda m: (m.diag() / (m.sum(0) + m.sum(1) - m.diag())).nanmean(), "expected shape (2,)"),
+        (lambda m: 0.5, "expected a tensor"),
+    ],
+)
+def test_wrong_ious(wrong, words):
+    verdict = nb05.class_iou(wrong)
+    assert verdict.status == "wrong" and words in verdict.message
+
+
+def miou(matrix):
+    right = matrix.diag()
+    return right / (matrix.sum(0) + matrix.sum(1) - right)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda ms: torch.stack([miou(m).nanmean() for m in ms]).mean(),
+        lambda ms: miou(sum(ms)).mean(),  # NaN while a class is absent
+        lambda ms: miou(sum(ms)).nan_to_num(0).mean(),
+        lambda ms: sum(ms).diag().sum() / sum(ms).sum(),
+    ],
+)
+def test_wrong_totals(wrong):
+    assert nb05.total_miou(wrong).status == "wrong"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda b, k: (b, b, b / k),
+        lambda b, k: (b, 1 / k, b),
+        lambda b, k: (b, 1 / k, b / (k - 1)),
+        lambda b, k: (b, 1 / 21, b / 21),
+        lambda b, k: b,
+    ],
+)
+def test_wrong_baselines(wrong):
+    assert nb05.baseline(wrong).status == "wrong"
+
+
+@pytest.mark.parametrize(
+    "wrong", [(0.001, 0.001), (0.001 / 32, 0.004), (0.032, 0.00025), 0.032, (0.032, 0.008)]
+)
+def test_wrong_rates(wrong):
+    assert nb05.learning_rates(wrong).status == "wrong"
+
+
+def test_half_an_answer_is_not_yet():
+    assert nb05.learning_rates((0.032, ...)).status == "not yet"
+    assert nb05.baseline(lambda b, k: (b, ..., ...)).status == "not yet"
