@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import torch
 
 from d2lseg.exercises._engine import Failure, call, check, value
 
@@ -55,3 +57,9 @@ def test_display_of_a_verdict_repeats_nothing(capsys):
     capsys.readouterr()
     assert verdict._ipython_display_() is None and capsys.readouterr().out == ""
     assert repr(verdict) == "Verdict(status='right')"
+
+
+@pytest.mark.parametrize("eight", [torch.tensor(8), np.int64(8), np.array(8.0)])
+def test_single_numbers_of_torch_and_numpy_count_as_numbers(eight):
+    assert legs(eight)
+    assert value([eight, [eight]]) == (8, (8,)) and not hasattr(value(eight), "ndim")

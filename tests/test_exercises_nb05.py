@@ -48,6 +48,7 @@ def nan_for_all_void(logits, label):
         (mean_of_the_images, "with void, unevenly spread"),
         (nan_for_all_void, "all void: expected 0, got nan"),
         (lambda logits, label: F.cross_entropy(logits, label), "raised"),
+        (lambda logits, label: F.cross_entropy(logits, label, ignore_index=255).item(), "no gradients"),
     ],
 )
 def test_wrong_losses(wrong, words):

@@ -132,7 +132,6 @@ def test_kernels_elsewhere_use_the_wheel(elsewhere, tmp_path):
         nbval(elsewhere, tmp_path, tmp_path, "bad.ipynb")
 
 
-@pytest.mark.skipif(len(NOTEBOOKS) < 2, reason="notebooks 03 and 06 are not written yet")
 def test_notebooks_run_from_an_empty_folder_with_the_wheel_alone(elsewhere, tmp_path):
     place = tmp_path / "far"
     place.mkdir()

@@ -107,17 +107,18 @@ def value(answer: Any) -> Any:
     Returns
     -------
     Any
-        The same answer.
+        The same answer; a list has become a tuple, a tensor or array of a single number that number.
 
     Raises
     ------
     NotYet
         Where the answer is still ``...`` or ``None``, or a tuple or list that holds one of them.
     """
-    parts = answer if isinstance(answer, (tuple, list)) else (answer,)
-    if any(part is ... or part is None for part in parts):
+    if isinstance(answer, (tuple, list)):
+        return tuple(value(part) for part in answer)
+    if answer is ... or answer is None:
         raise NotYet
-    return answer
+    return answer.item() if getattr(answer, "ndim", None) == 0 else answer
 
 
 def check(hint: str) -> Callable[[Callable[..., Any]], Callable[..., Verdict]]:

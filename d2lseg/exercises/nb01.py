@@ -38,8 +38,8 @@ def output_padding(answer):
 
 
 @check(
-    "Spread out, X has (h - 1) * stride + 1 rows. The border must be so wide that the kernel's first place "
-    "covers the first cell with one weight only. K.flip(0, 1) turns K by 180 degrees."
+    "Spread out, X has (h - 1) * stride + 1 rows. The border must be so wide that the window's first place "
+    "touches the first cell with its bottom right weight only. K.flip(0, 1) turns K by 180 degrees."
 )
 def gather(answer):
     """Check exercise 01.3, a function (X, K, stride) -> the transposed convolution."""
@@ -59,7 +59,7 @@ def even_overlap(answer):
     for k, s in itertools.product(range(1, 9), range(1, 5)):
         counts = upsampling.overlap_counts(12, k, s)
         inside = counts[k : len(counts) - k]
-        want, got = bool((inside == inside[0]).all()), call(answer, k, s)
+        want, got = bool((inside == inside[0]).all()), value(call(answer, k, s))
         if not isinstance(got, (bool, int)) or got != want:
             seen = f"for k={k}, s={s} the counts inside are {inside[: 2 * s].tolist()}..."
             return Failure(
@@ -77,7 +77,7 @@ def _draw_counts(counts, k, s):
 
 @check(
     "For which k is a stamp centred on a pixel and not between two? Which padding then puts cell 0 on "
-    "pixel 0? The size formula gives the rest."
+    "pixel 0? The size formula gives the rest; then see whether the last stamp reaches the last pixel."
 )
 def centred_layer(kernel_size, padding, output_padding):
     """Check exercise 01.5, (kernel_size, padding, output_padding) of a layer with stride 32."""

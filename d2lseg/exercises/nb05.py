@@ -18,16 +18,18 @@ VOID = 255
 def void_loss(answer):
     """Check exercise 05.1, a function (logits, label) -> loss."""
     g = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, 4, 5, 6, generator=g)
+    logits = torch.randn(3, 4, 5, 6, generator=g).requires_grad_()
     label = torch.randint(4, (3, 5, 6), generator=g)
     some_void = label.clone()
     some_void[0, :4], some_void[2, 1] = VOID, VOID  # uneven: a mean of the images' means is another number
     cases = {"without void": label, "with void, unevenly spread": some_void}
     for name, case in cases.items():
-        got = float(call(answer, logits, case.clone()))
-        want = float(F.cross_entropy(logits, case, ignore_index=VOID))
+        loss = call(answer, logits, case.clone())
+        got, want = float(loss), float(F.cross_entropy(logits, case, ignore_index=VOID))
         if not math.isclose(got, want, abs_tol=1e-4):
             return f"for a batch {name}: expected {want:.4f}, got {got:.4f}"
+        if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+            return "the number is right, but it has no gradients: keep it a tensor"
     got = float(call(answer, logits, torch.full_like(label, VOID)))
     if got != 0:
         return f"for a batch that is all void: expected 0, got {got}"
@@ -86,7 +88,10 @@ def baseline(answer):
                 return f"for b={b:g}, k={k}: expected {name} {want:.4f}, got {float(one):.4f}"
 
 
-@check("The step is the learning rate times the gradient. How does a sum over 32 compare with a mean?")
+@check(
+    "The step is the learning rate times the gradient. How does a sum over 32 compare with a mean, and "
+    "with a sum over 8?"
+)
 def learning_rates(answer):
     """Check exercise 05.5, a tuple (rate for our loss, textbook's rate at batch 8)."""
     got = value(answer)
