@@ -48,7 +48,7 @@ _LAYOUT = (
 
 
 def data_dir() -> Path:
-    """Give the folder where data sets and checkpoints land, made when it is not there.
+    """Give the folder where datasets and checkpoints land, made when it is not there.
 
     Returns
     -------
@@ -651,7 +651,7 @@ def download(root: str | Path | None = None) -> Path:
         raise ConnectionError(
             f"VOC 2012 could not be downloaded ({error}). The host is often down: try again later, or put "
             f"VOCtrainval_11-May-2012.tar from elsewhere into {root} and call this again (its checksum is "
-            "verified). Until then emojivoc.prepare() gives a data set that needs no network"
+            "verified). Until then emojivoc.prepare() gives a dataset that needs no network"
         ) from error
     except RuntimeError as error:
         raise RuntimeError(
