@@ -25,7 +25,8 @@ def void_loss(answer):
     cases = {"without void": label, "with void, unevenly spread": some_void}
     for name, case in cases.items():
         loss = call(answer, logits, case.clone())
-        got, want = float(loss), float(F.cross_entropy(logits, case, ignore_index=VOID))
+        got = float(torch.as_tensor(loss).detach())
+        want = float(F.cross_entropy(logits, case, ignore_index=VOID).detach())
         if not math.isclose(got, want, abs_tol=1e-4):
             return f"for a batch {name}: expected {want:.4f}, got {got:.4f}"
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
