@@ -25,15 +25,20 @@ def void_loss(answer):
     cases = {"without void": label, "with void, unevenly spread": some_void}
     for name, case in cases.items():
         loss = call(answer, logits, case.clone())
-        got = float(torch.as_tensor(loss).detach())
+        got = _number(loss)
         want = float(F.cross_entropy(logits, case, ignore_index=VOID).detach())
         if not math.isclose(got, want, abs_tol=1e-4):
             return f"for a batch {name}: expected {want:.4f}, got {got:.4f}"
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             return "the number is right, but it has no gradients: keep it a tensor"
-    got = float(call(answer, logits, torch.full_like(label, VOID)))
+    got = _number(call(answer, logits, torch.full_like(label, VOID)))
     if got != 0:
         return f"for a batch that is all void: expected 0, got {got}"
+
+
+def _number(loss):
+    """Read a loss as a plain number, whether it is a tensor or not."""
+    return float(torch.as_tensor(loss).detach())
 
 
 @check("The diagonal over row + column - diagonal. Do not catch 0 / 0: NaN is wanted there.")
