@@ -28,6 +28,15 @@ def data_folder(session_data, monkeypatch):
     return session_data
 
 
+@pytest.fixture(autouse=True)
+def close_figures():
+    """Leave no figure of one test open for the next."""
+    yield
+    plt = sys.modules.get("matplotlib.pyplot")  # a test that draws nothing need not import it
+    if plt:
+        plt.close("all")
+
+
 @pytest.fixture(scope="session")
 def real_voc():
     """A folder with three real VOC photos in VOC layout, where this machine has it."""

@@ -5,13 +5,6 @@ import torch
 
 from d2lseg import plotting, voc
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 IMAGE = torch.arange(3 * 4 * 6, dtype=torch.uint8).view(3, 4, 6)
 LABEL = torch.tensor([[0, 0, 0, 15, 15, 255]] * 4, dtype=torch.uint8)
 
