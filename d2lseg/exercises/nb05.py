@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from .. import metrics
+from ..voc import VOID
 from ._compare import tensor_fault
 from ._engine import call, check, value
-
-VOID = 255
 
 
 @check("Pick the labelled pixels first: mask = label != 255. What do you divide by, and when is that 0?")
