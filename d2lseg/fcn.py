@@ -1,7 +1,7 @@
-"""A fully convolutional network: a ResNet-18 trunk, a score for each class, and upsampling by 32.
+"""Fully convolutional networks: a trunk, scores for each class at one to three strides, and upsampling.
 
 Source: Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", CVPR 2015,
-sections 3 and 4.1, with the trunk of He, Zhang, Ren and Sun, "Deep residual learning", CVPR 2016.
+sections 3 and 4.
 """
 
 from __future__ import annotations
@@ -9,23 +9,25 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, resnet18
 
+from . import trunks
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
 
 # Mean and standard deviation of the ImageNet training images, RGB in 0..1. Weights from ImageNet expect them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-STRIDE = 32  # one cell of ResNet-18's last map stands for 32 x 32 pixels
+STRIDE = 32  # one cell of a trunk's last map stands for 32 x 32 pixels
+VARIANTS = {"32s": 32, "16s": 16, "8s": 8}  # the stride of the finest map that is scored
+UPSAMPLINGS = ("bilinear", "learned", "random")
+GEOMETRIES = ("textbook", "corrected")
 
 
 class Standardize(nn.Module):
@@ -77,63 +79,6 @@ class Standardize(nn.Module):
         return (images / 255 - self.mean) / self.std
 
 
-def resnet18_trunk(weights: str | os.PathLike | None = None) -> nn.Sequential:
-    """Build ResNet-18 without its average pooling and its fully connected layer.
-
-    Parameters
-    ----------
-    weights : None, "imagenet" or path
-        None starts from random weights, ``"imagenet"`` downloads torchvision's weights (45 MB, once), a path
-        reads a saved ``state_dict`` of torchvision's ResNet-18.
-
-    Returns
-    -------
-    nn.Sequential
-        Maps (N, 3, H, W) to (N, 512, ceil(H / 32), ceil(W / 32)); its stages keep torchvision's names.
-
-    Raises
-    ------
-    RuntimeError
-        If the weights can't be downloaded or do not fit.
-    FileNotFoundError
-        If the weights file does not exist.
-    """
-    network = resnet18(weights=None)
-    if weights is not None:
-        _load_trunk_weights(network, weights)
-    stages = OrderedDict(
-        (name, stage) for name, stage in network.named_children() if name not in ("avgpool", "fc")
-    )
-    return nn.Sequential(stages)
-
-
-def _load_trunk_weights(network: nn.Module, weights: str | os.PathLike) -> None:
-    """Fill a ResNet-18 from torchvision's download or from a file."""
-    if weights == "imagenet":
-        try:
-            state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-        except (OSError, RuntimeError) as error:
-            raise RuntimeError(
-                f"the ImageNet weights of ResNet-18 could not be downloaded ({error}). Check the network, or "
-                'fetch the file elsewhere and pass weights="path/to/file.pth", or start from scratch with '
-                "weights=None"
-            ) from error
-    else:
-        path = Path(weights)
-        if not path.is_file():
-            raise FileNotFoundError(f'{path}: no such weights file; use a path, "imagenet" or None')
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    # a trunk needs no classifier, so a file without fc.* (or with another number of classes) will do
-    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-    result = network.load_state_dict(state, strict=False)
-    missing = [name for name in result.missing_keys if not name.startswith("fc.")]
-    if missing or result.unexpected_keys:
-        raise RuntimeError(
-            f"{weights}: not the weights of torchvision's ResNet-18: missing {missing[:3]}, "
-            f"unexpected {result.unexpected_keys[:3]}"
-        )
-
-
 def pad_to_multiple(batch: Tensor, multiple: int = STRIDE) -> Tensor:
     """Pad the bottom and the right side with zeros up to a multiple of the stride.
 
@@ -153,54 +98,87 @@ def pad_to_multiple(batch: Tensor, multiple: int = STRIDE) -> Tensor:
     return F.pad(batch, (0, -width % multiple, 0, -height % multiple))
 
 
-class FCN32s(nn.Module):
-    """FCN-32s: trunk, 1x1 score layer, upsampling by 32 in one step.
+class FCN(nn.Module):
+    """A fully convolutional network: trunk, 1x1 score layers, bilinear upsampling.
+
+    FCN-32s scores the last map alone and enlarges the scores by 32. FCN-16s enlarges them by 2, adds the
+    scores of the map of stride 16, and enlarges the sum by 16. FCN-8s does so once more with stride 8.
 
     Parameters
     ----------
+    variant : {"32s", "16s", "8s"}
+        The stride of the finest map that is scored.
     num_classes : int
         Number of classes C, background included.
-    upsampling : {"bilinear", "learned"}
+    trunk : {"resnet18", "resnet50", "vgg16"}
+        See `trunks.make_trunk`.
+    upsampling : {"bilinear", "learned", "random"}
         ``"bilinear"`` is a fixed bilinear layer without parameters. ``"learned"`` is the textbook's
-        transposed convolution (kernel 64, stride 32, padding 16): it starts bilinear and is trained.
+        transposed convolution (for the factor 32: kernel 64, stride 32, padding 16): it starts bilinear and
+        is trained. ``"random"`` is the same layer with PyTorch's random start.
+    geometry : {"textbook", "corrected"}
+        Where the scores of a cell are painted. ``"textbook"`` paints cell i of stride s around the middle of
+        its block, i * s + (s - 1) / 2. ``"corrected"`` paints it around the pixel that the trunk's cell is
+        centred on, which for the ResNets is i * s.
     weights : None, "imagenet" or path
-        Of the trunk, see `resnet18_trunk`.
+        Of the trunk, see `trunks.make_trunk`.
     classes : sequence of str, optional
         The class names, kept with the model as ``model.classes``.
 
     Raises
     ------
     ValueError
-        If ``upsampling`` has another name, there are fewer than two classes, or the names do not match them.
+        If an option has another name, there are fewer than two classes, or the names do not match them.
+
+    Notes
+    -----
+    Source: Long, Shelhamer and Darrell, CVPR 2015, section 4.2 ("Combining what and where") and figure 3.
     """
 
     def __init__(
         self,
+        variant: str = "32s",
         num_classes: int = 21,
+        trunk: str = "resnet18",
         upsampling: str = "bilinear",
+        geometry: str = "textbook",
         weights: str | os.PathLike | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2 (background and one class), got {num_classes}")
-        if classes is not None and len(classes) != num_classes:
-            raise ValueError(
-                f"{len(classes)} class names for {num_classes} classes; one name a class is needed"
-            )
-        if upsampling not in ("bilinear", "learned"):
-            raise ValueError(f'upsampling must be "bilinear" or "learned", got {upsampling!r}')
-        self.arguments = {"num_classes": num_classes, "upsampling": upsampling}
+        _check_choice("variant", variant, VARIANTS)
+        _check_choice("upsampling", upsampling, UPSAMPLINGS)
+        _check_choice("geometry", geometry, GEOMETRIES)
+        _check_classes(num_classes, classes)
+        self.arguments = {"variant": variant, "num_classes": num_classes, "trunk": trunk}
+        self.arguments |= {"upsampling": upsampling, "geometry": geometry}
         self.classes = tuple(classes) if classes is not None else None
+        self.design = trunks.design(trunk)
         self.standardize = Standardize()
-        self.trunk = resnet18_trunk(weights)
-        self.score = nn.Conv2d(512, num_classes, kernel_size=1)
-        nn.init.xavier_uniform_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
-        if upsampling == "bilinear":
-            self.upsample = BilinearUpsample(STRIDE)
-        else:
-            self.upsample = bilinear_conv_transpose(num_classes, STRIDE)
+        self.trunk = trunks.make_trunk(trunk, weights)
+        at8, at16, at32 = self.design.channels
+        self.score = _score_layer(at32, num_classes)
+        if variant in ("16s", "8s"):
+            self.upsample_to16 = self._upsampling(from_stride=32, to_stride=16)
+            self.score16 = _score_layer(at16, num_classes, zero=True)
+        if variant == "8s":
+            self.upsample_to8 = self._upsampling(from_stride=16, to_stride=8)
+            self.score8 = _score_layer(at8, num_classes, zero=True)
+        self.upsample = self._upsampling(from_stride=VARIANTS[variant], to_stride=1)
+
+    def _upsampling(self, from_stride: int, to_stride: int) -> nn.Module:
+        """Make the layer that paints cells of one map on the cells of a finer one."""
+        factor, kind = from_stride // to_stride, self.arguments["upsampling"]
+        centre = None
+        if self.arguments["geometry"] == "corrected":
+            # the cell of the finer map that looks where cell 0 of the coarser one does
+            centre = (self.design.centre(from_stride) - self.design.centre(to_stride)) / to_stride
+        if kind == "bilinear":
+            return BilinearUpsample(factor, centre=centre)
+        layer = bilinear_conv_transpose(self.arguments["num_classes"], factor, centre)
+        if kind == "random":
+            layer.reset_parameters()
+        return layer
 
     def forward(self, images: Tensor) -> Tensor:
         """Score each class at each pixel.
@@ -226,18 +204,93 @@ class FCN32s(nn.Module):
         x = pad_to_multiple(self.standardize(images))  # (N, 3, H, W) -> (N, 3, 32h, 32w)
         self._check_batch_norm(x)
         x = x.contiguous(memory_format=torch.channels_last)  # the order that fast convolutions read
-        x = self.score(self.trunk(x))  # (N, 3, 32h, 32w) -> (N, 512, h, w) -> (N, C, h, w)
-        x = self.upsample(x)  # (N, C, h, w) -> (N, C, 32h, 32w)
+        at8, at16, at32 = trunks.feature_maps(self.trunk, self.design.taps, x)
+        x = self.score(at32)  # (N, 512, h, w) -> (N, C, h, w)
+        if hasattr(self, "score16"):
+            x = self.upsample_to16(x) + self.score16(at16)  # (N, C, h, w) -> (N, C, 2h, 2w)
+        if hasattr(self, "score8"):
+            x = self.upsample_to8(x) + self.score8(at8)  # (N, C, 2h, 2w) -> (N, C, 4h, 4w)
+        x = self.upsample(x)  # -> (N, C, 32h, 32w)
         return x[..., :height, :width]
 
     def _check_batch_norm(self, padded: Tensor) -> None:
         """Refuse training batches whose last map holds a single value a channel: it has no variance."""
         n, _, height, width = padded.shape
-        if self.training and n * height * width == STRIDE**2:
+        if self.training and self.design.batch_norm and n * height * width == STRIDE**2:
             raise ValueError(
                 "in training mode one image of at most 32x32 pixels leaves batch normalisation a single "
                 "value a channel; use a larger image, a batch of two, or model.eval()"
             )
+
+
+class FCN32s(FCN):
+    """FCN-32s: one score layer at stride 32, enlarged by 32 in one step.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes C, background included.
+    **options
+        As in `FCN`.
+    """
+
+    def __init__(self, num_classes: int = 21, **options: Any) -> None:
+        super().__init__("32s", num_classes, **options)
+
+
+class FCN16s(FCN):
+    """FCN-16s: the scores of stride 32, enlarged by 2, plus those of stride 16.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes C, background included.
+    **options
+        As in `FCN`.
+    """
+
+    def __init__(self, num_classes: int = 21, **options: Any) -> None:
+        super().__init__("16s", num_classes, **options)
+
+
+class FCN8s(FCN):
+    """FCN-8s: as FCN-16s, enlarged by 2 once more, plus the scores of stride 8.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes C, background included.
+    **options
+        As in `FCN`.
+    """
+
+    def __init__(self, num_classes: int = 21, **options: Any) -> None:
+        super().__init__("8s", num_classes, **options)
+
+
+def _score_layer(channels: int, num_classes: int, zero: bool = False) -> nn.Conv2d:
+    """Make a 1x1 convolution to classes; a skip's starts at zero, so that it adds nothing at first."""
+    layer = nn.Conv2d(channels, num_classes, kernel_size=1)
+    if zero:
+        nn.init.zeros_(layer.weight)
+    else:
+        nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _check_choice(name: str, got: str, choices: Collection[str]) -> None:
+    """Refuse an option that does not exist."""
+    if got not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {got!r}")
+
+
+def _check_classes(num_classes: int, classes: Sequence[str] | None) -> None:
+    """Refuse too few classes, or names that do not match them."""
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2 (background and one class), got {num_classes}")
+    if classes is not None and len(classes) != num_classes:
+        raise ValueError(f"{len(classes)} class names for {num_classes} classes; one name a class is needed")
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
@@ -257,12 +310,12 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
     return counts | {"total": sum(p.numel() for p in model.parameters())}
 
 
-def save(model: FCN32s, path: str | os.PathLike, **notes: Any) -> Path:
+def save(model: FCN, path: str | os.PathLike, **notes: Any) -> Path:
     """Save a model with what is needed to build it again.
 
     Parameters
     ----------
-    model : FCN32s
+    model : FCN
         The model; its device and mode do not matter.
     path : path
         The file to write. It appears whole or not at all.
@@ -295,7 +348,7 @@ def save(model: FCN32s, path: str | os.PathLike, **notes: Any) -> Path:
     return path
 
 
-def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN32s:
+def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
     """Build the model that `save` wrote, ready for prediction.
 
     Parameters
@@ -307,7 +360,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN32s:
 
     Returns
     -------
-    FCN32s
+    FCN
         In eval mode, with ``model.classes`` and ``model.notes`` as they were saved.
 
     Raises
@@ -321,10 +374,10 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN32s:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; train one with notebook 05 or check the path")
     checkpoint = _read_checkpoint(path)
-    model = FCN32s(**checkpoint["arguments"], classes=checkpoint["classes"])
     try:
+        model = FCN(**checkpoint["arguments"], classes=checkpoint["classes"])
         model.load_state_dict(checkpoint["state"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the weights do not fit {checkpoint['arguments']}: {error}") from error
     model.notes = checkpoint["notes"]
     return model.to(device).eval()

@@ -284,7 +284,7 @@ def bilinear_geometry(factor: int) -> tuple[int, int]:
     return kernel_size, (kernel_size - factor) // 2
 
 
-def bilinear_conv_transpose(channels: int, factor: int) -> nn.ConvTranspose2d:
+def bilinear_conv_transpose(channels: int, factor: int, centre: float | None = None) -> nn.ConvTranspose2d:
     """Make a transposed convolution that starts as bilinear upsampling and can be trained.
 
     It has no bias: a random bias would shift every logit before training begins.
@@ -295,6 +295,9 @@ def bilinear_conv_transpose(channels: int, factor: int) -> nn.ConvTranspose2d:
         Input and output channels.
     factor : int
         Stride.
+    centre : float, optional
+        The output position on which cell 0 is centred: by default (factor - 1) / 2, the middle of its block;
+        0 makes a kernel of odd length 2 * factor - 1 that is centred on the block's first position.
 
     Returns
     -------
@@ -304,21 +307,28 @@ def bilinear_conv_transpose(channels: int, factor: int) -> nn.ConvTranspose2d:
     Raises
     ------
     ValueError
-        Where an argument is below 1.
+        Where channels or factor is below 1, or the centre is another one.
     """
     kernel_size, padding = bilinear_geometry(factor)
+    output_padding = 0
+    if centre == 0:
+        kernel_size, padding, output_padding = 2 * factor - 1, factor - 1, factor - 1
+    elif centre is not None and centre != (factor - 1) / 2:
+        raise ValueError(f"centre is {centre}; a transposed convolution has 0 or {(factor - 1) / 2} here")
     weight = bilinear_kernel(channels, channels, kernel_size)
-    layer = nn.ConvTranspose2d(channels, channels, kernel_size, stride=factor, padding=padding, bias=False)
+    layer = nn.ConvTranspose2d(channels, channels, kernel_size, factor, padding, output_padding, bias=False)
     with torch.no_grad():
         layer.weight.copy_(weight)
     return layer
 
 
-def bilinear_matrix(size: int, factor: int, border: str = "replicate") -> torch.Tensor:
+def bilinear_matrix(
+    size: int, factor: int, border: str = "replicate", centre: float | None = None
+) -> torch.Tensor:
     """Write bilinear upsampling along one axis as a matrix U: enlarged = U @ z.
 
-    Output position j lies at (j + 0.5) / factor - 0.5 on the input's axis and takes from its two
-    neighbours there.
+    Output position j lies at (j - centre) / factor on the input's axis and takes from its two neighbours
+    there. With the default centre that is (j + 0.5) / factor - 0.5.
 
     Parameters
     ----------
@@ -329,6 +339,8 @@ def bilinear_matrix(size: int, factor: int, border: str = "replicate") -> torch.
     border : {"replicate", "fade"}
         What a neighbour outside the input is worth: the same as the edge cell ("replicate": rows sum
         to one, as ``interpolate``), or zero ("fade", as the transposed convolution).
+    centre : float, optional
+        The output position on which cell 0 is centred, from 0 to factor - 1; by default (factor - 1) / 2.
 
     Returns
     -------
@@ -338,15 +350,18 @@ def bilinear_matrix(size: int, factor: int, border: str = "replicate") -> torch.
     Raises
     ------
     ValueError
-        Where size or factor is below 1 or the border unknown.
+        Where size or factor is below 1, the centre outside its block or the border unknown.
     """
     if size < 1 or factor < 1:
         raise ValueError(f"size ({size}) and factor ({factor}) must be at least 1")
     if border not in BORDERS:
         raise ValueError(f"border is {border!r}; expected one of {BORDERS}")
+    centre = (factor - 1) / 2 if centre is None else centre
+    if not 0 <= centre <= factor - 1:
+        raise ValueError(f"centre is {centre}, but must lie in 0..{factor - 1}, in the block of cell 0")
     rows = torch.arange(size * factor)
-    position = (rows.double() + 0.5) / factor - 0.5
-    left = position.floor().long()  # -1 for the first half cell
+    position = (rows.double() - centre) / factor
+    left = position.floor().long()  # -1 before the first centre
     right_weight = position - left
     U = torch.zeros(size * factor, size + 2, dtype=torch.float64)  # one cell more at each end
     U[rows, left + 1] = 1 - right_weight
@@ -367,11 +382,13 @@ class BilinearUpsample(nn.Module):
     border : {"replicate", "fade"}
         "replicate" equals ``F.interpolate(mode="bilinear", align_corners=False)``; "fade" equals
         ``bilinear_conv_transpose``, whose output sinks towards the border.
+    centre : float, optional
+        The output position on which cell 0 is centred; by default (factor - 1) / 2, the middle of its block.
 
     Raises
     ------
     ValueError
-        Where the factor is below 1 or the border unknown.
+        Where the factor is below 1, the centre outside 0..factor - 1 or the border unknown.
 
     Notes
     -----
@@ -381,10 +398,10 @@ class BilinearUpsample(nn.Module):
 
     _KEEP = 16  # matrices kept: two a picture size
 
-    def __init__(self, factor: int, border: str = "replicate") -> None:
+    def __init__(self, factor: int, border: str = "replicate", centre: float | None = None) -> None:
         super().__init__()
-        bilinear_matrix(1, factor, border)  # refuses bad arguments here and not at the first batch
-        self.factor, self.border = factor, border
+        bilinear_matrix(1, factor, border, centre)  # refuses bad arguments here and not at the first batch
+        self.factor, self.border, self.centre = factor, border, centre
         self._matrices: dict[tuple, torch.Tensor] = {}
 
     def forward(self, Z: torch.Tensor) -> torch.Tensor:
@@ -422,7 +439,7 @@ class BilinearUpsample(nn.Module):
             if len(self._matrices) >= self._KEEP:
                 self._matrices.pop(next(iter(self._matrices)))  # the oldest
             with torch.inference_mode(False):  # a matrix made in inference mode could not be trained through
-                U = bilinear_matrix(size, self.factor, self.border)
+                U = bilinear_matrix(size, self.factor, self.border, self.centre)
                 self._matrices[key] = U.to(like.device, like.dtype)
         return self._matrices[key]
 
@@ -435,6 +452,7 @@ class BilinearUpsample(nn.Module):
         Returns
         -------
         str
-            Factor and border, for ``print(model)``.
+            Factor, border and a centre that is not the default, for ``print(model)``.
         """
-        return f"factor={self.factor}, border={self.border!r}"
+        centre = "" if self.centre is None else f", centre={self.centre:g}"
+        return f"factor={self.factor}, border={self.border!r}{centre}"

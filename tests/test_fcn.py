@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
 from d2lseg import fcn, voc
@@ -43,22 +42,35 @@ def test_mean_colour_of_the_dataset_is_the_mean_of_imagenet():
     assert voc.MEAN_COLOR == tuple(round(255 * m) for m in fcn.IMAGENET_MEAN)
 
 
-def test_trunk_is_resnet18_without_its_head():
-    torch.manual_seed(1)
-    whole = resnet18().eval()
-    trunk = fcn.resnet18_trunk().eval()
-    trunk.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith("fc.")})
-    x = torch.randn(1, 3, 64, 96)
-    features = trunk(x)
-    assert features.shape == (1, 512, 2, 3)
-    torch.testing.assert_close(whole.fc(features.mean((2, 3))), whole(x))
+@pytest.fixture(scope="module")
+def build():
+    """Make each model once; VGG-16 alone has 134 million weights."""
+    made = {}
+
+    def get(variant, trunk="resnet18"):
+        if (variant, trunk) not in made:
+            torch.manual_seed(0)
+            with torch.inference_mode(False):  # a test may ask in inference mode, and others train
+                made[variant, trunk] = fcn.FCN(variant, 5, trunk, classes="abcde").eval()
+        return made[variant, trunk]
+
+    return get
 
 
+@pytest.mark.parametrize("variant", fcn.VARIANTS)
 @settings(deadline=None, max_examples=15)
 @given(st.integers(1, 100), st.integers(1, 100))
-def test_output_has_the_size_of_the_input(model, height, width):
+def test_output_has_the_size_of_the_input(build, variant, height, width):
     with torch.inference_mode():
-        assert model(images(1, 3, height, width)).shape == (1, 5, height, width)
+        assert build(variant)(images(1, 3, height, width)).shape == (1, 5, height, width)
+
+
+@pytest.mark.parametrize("trunk", ["resnet50", "vgg16"])
+@settings(deadline=None, max_examples=5)
+@given(st.integers(1, 100), st.integers(1, 100))
+def test_output_of_other_trunks_has_the_size_of_the_input(build, trunk, height, width):
+    with torch.inference_mode():
+        assert build("8s", trunk)(images(1, 3, height, width)).shape == (1, 5, height, width)
 
 
 def test_padding_is_the_mean_colour_below_and_right(model):
@@ -99,6 +111,121 @@ def test_parameter_counts():
     assert fcn.parameter_counts(fcn.FCN32s(21))["upsample"] == 0
 
 
+@pytest.mark.parametrize(
+    ("trunk", "at8", "at16", "at32", "in_trunk"),
+    [
+        ("resnet18", 128, 256, 512, 11_176_512),
+        ("resnet50", 512, 1024, 2048, 23_508_032),
+        ("vgg16", 256, 512, 4096, 134_260_544),  # the paper's table 1 rounds to 134 million
+    ],
+)
+def test_parameter_counts_of_the_variants(build, trunk, at8, at16, at32, in_trunk):
+    score = {"score": 5 * at32 + 5, "score16": 5 * at16 + 5, "score8": 5 * at8 + 5}
+    for variant, names in (("32s", ["score"]), ("16s", ["score", "score16"]), ("8s", list(score))):
+        if trunk == "vgg16" and variant != "8s":
+            continue  # half a gigabyte each
+        counts = fcn.parameter_counts(build(variant, trunk))
+        parts = {name: count for name, count in counts.items() if count and name != "total"}
+        assert parts == {"trunk": in_trunk} | {name: score[name] for name in names}
+        assert counts["total"] == sum(parts.values())
+
+
+def test_parameter_counts_of_learned_upsampling():
+    counts = fcn.parameter_counts(fcn.FCN8s(21, upsampling="learned"))
+    assert counts["upsample_to16"] == counts["upsample_to8"] == 21 * 21 * 4 * 4
+    assert counts["upsample"] == 21 * 21 * 16 * 16
+
+
+def randomize_skips(model):
+    for name in ("score16", "score8"):
+        torch.nn.init.normal_(getattr(model, name).weight, std=0.1)
+        torch.nn.init.normal_(getattr(model, name).bias, std=0.1)
+
+
+def enlarge(scores, factor):
+    return F.interpolate(scores, scale_factor=factor, mode="bilinear")
+
+
+@pytest.mark.parametrize("trunk", ["resnet18", "vgg16"])
+def test_with_zero_skips_8s_is_the_scores_of_32s_enlarged_in_three_steps(build, trunk):
+    model = build("8s", trunk)
+    batch = images(2, 3, 64, 96)
+    with torch.inference_mode():
+        scores = model.score(model.trunk(model.standardize(batch)))
+        torch.testing.assert_close(
+            model(batch), enlarge(enlarge(enlarge(scores, 2), 2), 8), atol=1e-4, rtol=0
+        )
+
+
+def test_skips_start_at_zero_and_32s_agrees_with_the_scores_of_8s(build):
+    deep, plain = build("8s"), copy.deepcopy(build("32s"))
+    assert not any(p.any() for name in ("score16", "score8") for p in getattr(deep, name).parameters())
+    plain.load_state_dict(deep.state_dict(), strict=False)
+    batch = images(1, 3, 64, 64)
+    scores = plain.score(plain.trunk(plain.standardize(batch)))
+    torch.testing.assert_close(plain(batch), enlarge(scores, 32), atol=1e-5, rtol=0)
+    assert not torch.allclose(plain(batch), deep(batch), atol=1e-3)  # three bilinear steps are not one
+
+
+def test_skips_add_what_a_network_written_out_adds(build):
+    model = copy.deepcopy(build("8s"))
+    randomize_skips(model)
+    x = model.standardize(images(1, 3, 64, 96))
+    resnet = model.trunk
+    at8 = resnet.layer2(resnet.layer1(resnet.maxpool(resnet.relu(resnet.bn1(resnet.conv1(x))))))
+    at16 = resnet.layer3(at8)
+    at32 = resnet.layer4(at16)
+    with16 = enlarge(model.score(at32), 2) + model.score16(at16)
+    with8 = enlarge(with16, 2) + model.score8(at8)
+    torch.testing.assert_close(model(images(1, 3, 64, 96)), enlarge(with8, 8), atol=1e-4, rtol=0)
+    shorter = copy.deepcopy(build("16s"))
+    shorter.load_state_dict(model.state_dict(), strict=False)
+    torch.testing.assert_close(shorter(images(1, 3, 64, 96)), enlarge(with16, 16), atol=1e-4, rtol=0)
+
+
+def test_every_skip_learns(build):
+    model = copy.deepcopy(build("8s")).train()
+    model(images(2, 3, 64, 64)).square().mean().backward()
+    for name in ("score", "score16", "score8"):
+        assert getattr(model, name).weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("variant", fcn.VARIANTS)
+@pytest.mark.parametrize(("trunk", "corrected"), [("resnet18", 0.0), ("vgg16", 15.5)])
+def test_cells_are_painted_where_the_geometry_says(variant, trunk, corrected):
+    for geometry, centre in (("textbook", 15.5), ("corrected", corrected)):
+        with torch.device("meta"):
+            model = fcn.FCN(variant, 2, trunk, geometry=geometry)
+        scores = torch.zeros(1, 2, 5, 5)
+        scores[0, 0, 2, 2] = 1  # cell 2 of stride 32
+        for step in ("upsample_to16", "upsample_to8", "upsample"):
+            scores = getattr(model, step, torch.nn.Identity())(scores)
+        weight = scores[0, 0].sum(0)
+        mean = (weight * torch.arange(160)).sum() / weight.sum()
+        assert mean.item() == pytest.approx(2 * 32 + centre, abs=1e-3)
+
+
+@pytest.mark.parametrize("geometry", fcn.GEOMETRIES)
+@pytest.mark.parametrize("variant", fcn.VARIANTS)
+def test_learned_layers_start_as_fading_bilinear_ones(variant, geometry):
+    torch.manual_seed(0)
+    learned = fcn.FCN(variant, 4, upsampling="learned", geometry=geometry).eval()
+    fixed = copy.deepcopy(learned)
+    for name in ("upsample_to16", "upsample_to8", "upsample"):
+        if hasattr(learned, name):
+            layer = getattr(learned, name)
+            centre = 0 if geometry == "corrected" else None
+            setattr(fixed, name, fcn.BilinearUpsample(layer.stride[0], border="fade", centre=centre))
+    batch = images(1, 3, 50, 64)
+    torch.testing.assert_close(learned(batch), fixed(batch), atol=1e-5, rtol=0)
+
+
+def test_random_start_is_random():
+    weight = fcn.FCN32s(4, upsampling="random").upsample.weight
+    assert weight[0, 1].abs().max() > 0  # a bilinear kernel keeps the classes apart
+    assert fcn.FCN32s(4, upsampling="learned").upsample.weight[0, 1].abs().max() == 0
+
+
 def test_training_on_one_cell_is_refused_and_on_two_works():
     model = fcn.FCN32s(3).train()
     with pytest.raises(ValueError, match="batch normalisation"):
@@ -112,6 +239,8 @@ def test_training_on_one_cell_is_refused_and_on_two_works():
     [
         ({"num_classes": 1}, "num_classes"),
         ({"upsampling": "nearest"}, "nearest"),
+        ({"geometry": "shifted"}, "textbook, corrected"),
+        ({"trunk": "alexnet"}, "resnet18, resnet50, vgg16"),
         ({"num_classes": 3, "classes": ["a", "b"]}, "2 class names for 3"),
     ],
 )
@@ -129,6 +258,37 @@ def test_save_and_load_round_trip(tmp_path, upsampling):
     batch = images(1, 3, 33, 50)
     assert torch.equal(again(batch), model(batch))
     assert again.classes == model.classes and again.notes == {"miou": 0.5} and not again.training
+
+
+@pytest.mark.parametrize("trunk", ["resnet18", "resnet50", "vgg16"])
+@pytest.mark.parametrize("variant", fcn.VARIANTS)
+def test_every_variant_and_trunk_loads_back(tmp_path, variant, trunk):
+    torch.manual_seed(0)
+    model = fcn.FCN(variant, 3, trunk, geometry="corrected", classes="abc").eval()
+    again = fcn.load(fcn.save(model, tmp_path / "model.pt"))
+    assert again.arguments == model.arguments and again.classes == model.classes
+    batch = images(1, 3, 33, 40)
+    with torch.inference_mode():
+        assert torch.equal(again(batch), model(batch))
+
+
+def test_checkpoints_from_before_the_variants_load(tmp_path, build):
+    path = fcn.save(build("32s"), tmp_path / "model.pt")
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["arguments"] = {"num_classes": 5, "upsampling": "bilinear"}
+    torch.save(checkpoint, path)
+    assert torch.equal(fcn.load(path)(images(1, 3, 40, 40)), build("32s")(images(1, 3, 40, 40)))
+
+
+def test_a_variant_that_does_not_exist_is_refused(tmp_path, build):
+    with pytest.raises(ValueError, match=r"32s, 16s, 8s; got '4s'"):
+        fcn.FCN("4s")
+    path = fcn.save(build("32s"), tmp_path / "model.pt")
+    checkpoint = torch.load(path, weights_only=True)
+    for arguments in ({"variant": "4s"}, {"variant": "16s"}, {"depth": 3}):
+        torch.save(checkpoint | {"arguments": checkpoint["arguments"] | arguments}, path)
+        with pytest.raises(ValueError, match=r"model\.pt"):
+            fcn.load(path)
 
 
 def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch, model):
@@ -171,45 +331,3 @@ def test_bad_checkpoints_are_refused(tmp_path, model, capsys):
             fcn.load(tmp_path / name)
         assert name in str(error.value)
     assert "code was run" not in capsys.readouterr().out
-
-
-def test_trunk_weights_from_a_file(tmp_path):
-    torch.manual_seed(2)
-    whole = resnet18(num_classes=7)
-    torch.save(whole.state_dict(), tmp_path / "resnet18.pth")
-    trunk = fcn.FCN32s(3, weights=tmp_path / "resnet18.pth").trunk
-    for name, value in trunk.state_dict().items():
-        assert torch.equal(value, whole.state_dict()[name])
-
-
-def test_trunk_weights_that_do_not_fit_are_refused(tmp_path):
-    torch.save({"conv1.weight": torch.ones(64, 3, 7, 7)}, tmp_path / "part.pth")
-    with pytest.raises(RuntimeError, match=r"part\.pth: not the weights"):
-        fcn.resnet18_trunk(tmp_path / "part.pth")
-    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
-        fcn.resnet18_trunk(tmp_path / "none.pth")
-
-
-def test_imagenet_weights_come_through_torchvision(tmp_path, monkeypatch, file_server):
-    """The real download path, from a local server, with torchvision's own check of the hash."""
-    import hashlib
-
-    torch.manual_seed(3)
-    state = resnet18().state_dict()
-    torch.save(state, tmp_path / "weights.pth")
-    digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()[:8]
-    served = f"resnet18-{digest}.pth"
-    (tmp_path / "weights.pth").rename(tmp_path / served)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
-    monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", file_server(tmp_path) + served)
-    trunk = fcn.resnet18_trunk("imagenet")
-    assert torch.equal(trunk.conv1.weight, state["conv1.weight"])
-
-
-def test_imagenet_without_network_says_how_to_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(
-        type(ResNet18_Weights.IMAGENET1K_V1), "url", "http://127.0.0.1:9/resnet18-00000000.pth"
-    )
-    with pytest.raises(RuntimeError, match="weights=None"):
-        fcn.resnet18_trunk("imagenet")

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import nn
 
-from .. import fcn, upsampling
+from .. import fcn, trunks, upsampling
 from ._compare import tensor_fault
 from ._engine import call, check, value
 
@@ -64,7 +64,7 @@ def dense_weights(answer):
 def heights(answer):
     """Check exercise 04.3, a function n -> six heights."""
     with torch.device("meta"):  # shapes without memory or arithmetic
-        trunk = fcn.resnet18_trunk().eval()
+        trunk = trunks.make_trunk("resnet18").eval()
     for n in (320, 32, 224, 33, 163, 1, 500):
         want, x = [], torch.empty(1, 3, n, 32, device="meta")
         for name, stage in trunk.named_children():

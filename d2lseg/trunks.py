@@ -1,0 +1,261 @@
+"""The part of a network that sees: classifiers of torchvision without their last layers.
+
+A trunk gives three maps of features, one cell for each 8 x 8, 16 x 16 and 32 x 32 pixels. FCN-32s reads the
+last one, FCN-16s and FCN-8s the others too.
+
+Sources: He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, table 1 (ResNet);
+Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015,
+table 1 (VGG); Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation",
+CVPR 2015, sections 3.1 and 4.1 (a classifier's fully connected layers as convolutions).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+STRIDES = (8, 16, 32)  # pixels a cell of the three maps
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a network needs to know of a trunk.
+
+    Parameters
+    ----------
+    title : str
+        The network's name in its paper.
+    stages : callable
+        Takes torchvision's network, gives its stages by name.
+    taps : tuple of str
+        The stages that end at strides 8, 16 and 32.
+    channels : tuple of int
+        Channels of these three maps.
+    centred_on_corner : bool
+        Where cell i of a map of stride s looks. True: on pixel i * s, because each layer has an odd kernel
+        and pads it evenly (ResNet). False: on the middle i * s + (s - 1) / 2 of its block of pixels,
+        because only 2 x 2 pooling shrinks the map (VGG).
+    batch_norm : bool
+        Whether it has batch normalisation, which can't be trained on a single value a channel.
+    head : str
+        The beginning of the names of torchvision's weights that the trunk leaves out.
+    """
+
+    title: str
+    stages: Callable[[nn.Module], OrderedDict[str, nn.Module]]
+    taps: tuple[str, str, str]
+    channels: tuple[int, int, int]
+    centred_on_corner: bool
+    batch_norm: bool
+    head: str
+
+    def centre(self, stride: int) -> float:
+        """Give the pixel that cell 0 looks at.
+
+        Parameters
+        ----------
+        stride : int
+            Of the map.
+
+        Returns
+        -------
+        float
+            Coordinate of the pixel, counted from 0; cell i looks ``i * stride`` further.
+        """
+        return 0.0 if self.centred_on_corner else (stride - 1) / 2
+
+
+def _resnet_stages(network: nn.Module) -> OrderedDict[str, nn.Module]:
+    """Leave out the average pooling and the fully connected layer; keep torchvision's names."""
+    return OrderedDict((n, part) for n, part in network.named_children() if n not in ("avgpool", "fc"))
+
+
+def _vgg16_stages(network: nn.Module) -> OrderedDict[str, nn.Module]:
+    """Cut the features after each pooling, and turn two fully connected layers into convolutions."""
+    stages, block = OrderedDict(), []
+    for layer in network.features:
+        block.append(layer)
+        if isinstance(layer, nn.MaxPool2d):
+            stages[f"block{len(stages) + 1}"] = nn.Sequential(*block)
+            block = []
+    fc6, fc7 = network.classifier[0], network.classifier[3]
+    # padding 3 keeps the map's size; the paper pads the image by 100 instead and cuts the result back
+    stages["fc6"] = nn.Sequential(linear_to_conv(fc6, 512, 7, padding=3), nn.ReLU(inplace=True), nn.Dropout())
+    stages["fc7"] = nn.Sequential(linear_to_conv(fc7, 4096, 1), nn.ReLU(inplace=True), nn.Dropout())
+    return stages
+
+
+def linear_to_conv(layer: nn.Linear, channels: int, kernel_size: int, padding: int = 0) -> nn.Conv2d:
+    """Turn a fully connected layer that reads a whole map into a convolution with the same weights.
+
+    Parameters
+    ----------
+    layer : nn.Linear
+        Reads a flattened map (channels, kernel_size, kernel_size).
+    channels : int
+        Channels of that map.
+    kernel_size : int
+        Height and width of that map.
+    padding : int
+        Of the convolution.
+
+    Returns
+    -------
+    nn.Conv2d
+        Gives at each place what the layer gives for the window there.
+
+    Raises
+    ------
+    ValueError
+        If the layer does not read a map of this size.
+
+    Notes
+    -----
+    Source: Long, Shelhamer and Darrell, CVPR 2015, section 3.1.
+    """
+    if layer.in_features != channels * kernel_size**2:
+        raise ValueError(
+            f"the layer reads {layer.in_features} values, but a map of {channels} x {kernel_size} x "
+            f"{kernel_size} has {channels * kernel_size**2}"
+        )
+    # made without values, which are then the linear layer's own: the largest has 103 million
+    conv = nn.Conv2d(channels, layer.out_features, kernel_size, padding=padding, device="meta")
+    conv.weight = nn.Parameter(layer.weight.detach().view(conv.weight.shape))
+    conv.bias = nn.Parameter(layer.bias.detach())
+    return conv
+
+
+_RESNET_TAPS = ("layer2", "layer3", "layer4")
+TRUNKS = {
+    "resnet18": Design("ResNet-18", _resnet_stages, _RESNET_TAPS, (128, 256, 512), True, True, "fc."),
+    "resnet50": Design("ResNet-50", _resnet_stages, _RESNET_TAPS, (512, 1024, 2048), True, True, "fc."),
+    "vgg16": Design(
+        "VGG-16", _vgg16_stages, ("block3", "block4", "fc7"), (256, 512, 4096), False, False, "classifier.6."
+    ),
+}
+
+
+def design(name: str) -> Design:
+    """Look a trunk up.
+
+    Parameters
+    ----------
+    name : {"resnet18", "resnet50", "vgg16"}
+        torchvision's name of the network.
+
+    Returns
+    -------
+    Design
+        Its stages, channels and geometry.
+
+    Raises
+    ------
+    ValueError
+        If there is no trunk of this name.
+    """
+    if name not in TRUNKS:
+        raise ValueError(f"trunk must be one of {', '.join(TRUNKS)}; got {name!r}")
+    return TRUNKS[name]
+
+
+def make_trunk(name: str = "resnet18", weights: str | os.PathLike | None = None) -> nn.Sequential:
+    """Build a classifier of torchvision without its last layers.
+
+    Parameters
+    ----------
+    name : {"resnet18", "resnet50", "vgg16"}
+        Which one. The ResNets lose their pooling and fully connected layer; VGG-16 keeps two fully connected
+        layers, as convolutions.
+    weights : None, "imagenet" or path
+        None starts from random weights, ``"imagenet"`` downloads torchvision's weights once (45, 98 or
+        528 MB), a path reads a saved ``state_dict`` of torchvision's network.
+
+    Returns
+    -------
+    nn.Sequential
+        Named stages. Maps float (N, 3, H, W) to (N, C, ceil(H / 32), ceil(W / 32)) for the ResNets, whose
+        C is 512 or 2048. VGG-16 (C = 4096) rounds down instead, so pad its input to a multiple of 32.
+
+    Raises
+    ------
+    ValueError
+        If there is no trunk of this name.
+    RuntimeError
+        If the weights can't be downloaded or do not fit.
+    FileNotFoundError
+        If the weights file does not exist.
+    """
+    plan = design(name)
+    network = models.get_model(name, weights=None)
+    if weights is not None:
+        _load_weights(network, name, weights)
+    return nn.Sequential(plan.stages(network))
+
+
+def feature_maps(trunk: nn.Sequential, taps: tuple[str, ...], images: Tensor) -> list[Tensor]:
+    """Run a trunk and keep what comes out of some of its stages.
+
+    Parameters
+    ----------
+    trunk : nn.Sequential
+        Named stages.
+    taps : tuple of str
+        Names of the stages to keep, from front to back.
+    images : Tensor
+        float, (N, 3, H, W), standardised.
+
+    Returns
+    -------
+    list of Tensor
+        One map (N, C, h, w) for each tap.
+    """
+    maps = []
+    for name, stage in trunk.named_children():
+        images = stage(images)
+        if name in taps:
+            maps.append(images)
+    return maps
+
+
+def _load_weights(network: nn.Module, name: str, weights: str | os.PathLike) -> None:
+    """Fill torchvision's network from its download or from a file."""
+    plan = design(name)
+    state = _download(name) if weights == "imagenet" else _read_weights(weights)
+    # a trunk needs no classifier, so a file without one (or with another number of classes) will do
+    state = {key: value for key, value in state.items() if not key.startswith(plan.head)}
+    try:
+        result = network.load_state_dict(state, strict=False)
+        missing = [key for key in result.missing_keys if not key.startswith(plan.head)]
+        fault = f"missing {missing[:3]}, unexpected {result.unexpected_keys[:3]}"
+        fits = not missing and not result.unexpected_keys
+    except RuntimeError as error:  # a tensor of another shape
+        fault, fits = str(error), False
+    if not fits:
+        raise RuntimeError(f"{weights}: not the weights of torchvision's {plan.title}: {fault}")
+
+
+def _download(name: str) -> dict[str, Tensor]:
+    """Fetch torchvision's ImageNet weights, or say how to go on without them."""
+    try:
+        return models.get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise RuntimeError(
+            f"the ImageNet weights of {design(name).title} could not be downloaded ({error}). Check the "
+            'network, or fetch the file elsewhere and pass weights="path/to/file.pth", or start from scratch '
+            "with weights=None"
+        ) from error
+
+
+def _read_weights(weights: str | os.PathLike) -> dict[str, Tensor]:
+    """Read a file of weights; code in it is never run."""
+    path = Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such weights file; use a path, "imagenet" or None')
+    return torch.load(path, map_location="cpu", weights_only=True)
