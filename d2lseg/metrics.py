@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -141,3 +142,45 @@ def background_baseline(matrix: Tensor) -> Scores:
     baseline = torch.zeros_like(matrix)
     baseline[:, 0] = matrix.sum(1)
     return scores(baseline)
+
+
+def boundary_band(label: Tensor, width: int) -> Tensor:
+    """Find the pixels near a boundary: within ``width`` pixels of one with another label.
+
+    Void counts as a label here, so a ring of void around an object is a boundary on both sides. To score the
+    band alone, set the labels outside it to void: ``label.masked_fill(~band, 255)``.
+
+    Parameters
+    ----------
+    label : Tensor
+        Class indices 0..255, (H, W) or (N, H, W).
+    width : int
+        Pixels, at least 1; counted as the larger of the two distances along the axes.
+
+    Returns
+    -------
+    Tensor
+        bool, of the label's shape.
+
+    Raises
+    ------
+    ValueError
+        If the width is below 1, or the label has another number of axes.
+
+    Notes
+    -----
+    Source of the idea: Kohli, Ladicky and Torr, "Robust higher order potentials for enforcing label
+    consistency", CVPR 2008, section 5 (the "trimap" around the boundaries).
+    """
+    if width < 1:
+        raise ValueError(f"width must be at least 1 pixel, got {width}")
+    if label.ndim not in (2, 3):
+        raise ValueError(f"expected labels (H, W) or (N, H, W), got shape {tuple(label.shape)}")
+    values = label.float().view(-1, 1, *label.shape[-2:])  # (H, W) or (N, H, W) -> (N, 1, H, W)
+    largest, smallest = values, values
+    for axis in (0, 1):  # the square window one axis after the other: 2 (2w + 1) comparisons, not (2w + 1)^2
+        size, padding = [1, 1], [0, 0]
+        size[axis], padding[axis] = 2 * width + 1, width
+        largest = F.max_pool2d(largest, size, stride=1, padding=padding)
+        smallest = -F.max_pool2d(-smallest, size, stride=1, padding=padding)
+    return (largest != smallest).view(label.shape)

@@ -277,7 +277,7 @@ def train(
     model: nn.Module,
     train_iter: DataLoader,
     val_iter: Iterable | None = None,
-    epochs: int | None = None,
+    epochs: float | None = None,
     max_seconds: float | None = None,
     lr: float = 2e-3,
     weight_decay: float = 1e-2,
@@ -296,9 +296,10 @@ def train(
         Batches of images, uint8 (N, 3, H, W), and labels, integer (N, H, W), 255 = void.
     val_iter : iterable, optional
         Batches for `evaluate` after each epoch.
-    epochs, max_seconds : int or float
-        How long to train: give one of the two. The learning rate follows the share of it that has passed;
-        ``max_seconds`` counts training alone, not the evaluation between epochs.
+    epochs, max_seconds : float
+        How long to train: give one of the two. A fraction of an epoch is that fraction of its batches. The
+        learning rate follows the share that has passed; ``max_seconds`` counts training alone, not the
+        evaluation between epochs.
     lr, weight_decay : float
         Peak learning rate and weight decay of AdamW.
     device : torch.device or str, optional
@@ -333,7 +334,7 @@ def train(
     run = _Run(model, device, precision or best_precision(device), lr, weight_decay)
     run.history.settings.update(seed=seed, epochs=epochs, max_seconds=max_seconds)
     curve = _LivePlot(run.history) if live else None
-    steps = epochs * len(train_iter) if epochs else None
+    steps = max(1, round(epochs * len(train_iter))) if epochs else None
     try:
         with tqdm(total=steps, disable=not live, unit="batch", desc="training") as bar:
             while not run.finished(steps, max_seconds):

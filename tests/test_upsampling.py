@@ -338,3 +338,39 @@ def test_the_trainable_layer_starts_bilinear_without_a_bias_and_trains():
     assert torch.equal(layer.weight, upsampling.bilinear_kernel(2, 2, 5))
     layer(torch.ones(1, 2, 3, 3)).sum().backward()
     assert layer.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 8, 32])
+def test_corner_centre_equals_an_odd_transposed_convolution_and_grid_sample(factor):
+    Z = rand(2, 3, 4, 5, dtype=torch.float32)
+    fade = BilinearUpsample(factor, "fade", centre=0)(Z)
+    close(fade, upsampling.bilinear_conv_transpose(3, factor, centre=0)(Z), atol=1e-5, rtol=0)
+    # an oracle that never heard of kernels: read Z at position j / factor, in grid_sample's units
+    places = [2 * torch.arange(n * factor) / factor / (n - 1) - 1 for n in (4, 5)]
+    grid = torch.stack(torch.meshgrid(*places, indexing="ij")[::-1], dim=-1).expand(2, -1, -1, -1)
+    want = F.grid_sample(Z, grid, padding_mode="border", align_corners=True)
+    close(BilinearUpsample(factor, centre=0)(Z), want, atol=1e-5, rtol=0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 9), st.integers(1, 12), st.floats(0, 1))
+def test_each_cell_is_centred_where_it_is_told(size, factor, share):
+    centre = share * (factor - 1)
+    U = upsampling.bilinear_matrix(size, factor, centre=centre).double()
+    close(U.sum(1), torch.ones(size * factor, dtype=torch.float64), atol=1e-6, rtol=0)
+    # enlarging the cells' numbers gives each position's place among the cells, flat past the outer centres
+    place = (torch.arange(size * factor) - centre) / factor
+    close(U @ torch.arange(size).double(), place.clamp(0, size - 1).double(), atol=1e-5, rtol=0)
+
+
+def test_default_centre_is_the_middle_of_the_block():
+    assert torch.equal(upsampling.bilinear_matrix(3, 8), upsampling.bilinear_matrix(3, 8, centre=3.5))
+    assert repr(BilinearUpsample(8, centre=0)) == "BilinearUpsample(factor=8, border='replicate', centre=0)"
+
+
+@pytest.mark.parametrize("centre", [-0.5, 8, 7.01])
+def test_a_centre_outside_its_block_is_refused(centre):
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.7"):
+        BilinearUpsample(8, centre=centre)
+    with pytest.raises(ValueError, match=r"has 0 or 3\.5 here"):
+        upsampling.bilinear_conv_transpose(2, 8, centre=centre)

@@ -1,0 +1,500 @@
+"""The course's offline experiments: what is trained, for how long, and the tables that are kept.
+
+``python -m d2lseg.experiments time`` measures what a step and a picture cost, ``train`` trains every setup
+with every seed (hours; it goes on where it stopped), and ``score`` writes the tables in ``d2lseg/results``
+that notebook 07 and the README show. Setups that are compared get the same time, but it is counted in
+steps, by the cost of a step on a quiet machine. So a busy machine takes longer and gets the same scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from . import emojivoc, fcn, metrics, prediction, training, voc
+from .upsampling import BilinearUpsample
+
+RESULTS = Path(__file__).resolve().parent / "results"
+SEEDS = (0, 1, 2)
+BATCH, CROP = 8, (160, 224)
+BAND_WIDTHS = (1, 2, 3, 5, 8, 13)  # pixels on each side of a boundary
+PICTURED = range(0, 25, 5)  # every fifth validation scene: not picked by hand
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One way to train.
+
+    Parameters
+    ----------
+    steps : int
+        Training steps of `BATCH` pictures.
+    options : dict
+        Arguments of `fcn.FCN`.
+    """
+
+    steps: int
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """Name what decides the cost of a step: the variant, and whether its upsampling is learned."""
+        learned = self.options.get("upsampling", "bilinear") != "bilinear"
+        return self.options["variant"] + (" learned" if learned else "")
+
+
+# Steps that take the same time by the table "speed": a step of FCN-8s costs 1.03 times one of FCN-32s, one
+# with the learned layer 1.5 times. The first budget is 900 steps of FCN-32s, the second three times as much.
+SETUPS = {
+    "8s": Setup(875, {"variant": "8s"}),
+    "8s long": Setup(2625, {"variant": "8s"}),
+    "32s": Setup(900, {"variant": "32s"}),
+    "16s": Setup(900, {"variant": "16s"}),
+    "32s learned": Setup(600, {"variant": "32s", "upsampling": "learned"}),
+    "32s random": Setup(600, {"variant": "32s", "upsampling": "random"}),
+    "32s corrected": Setup(900, {"variant": "32s", "geometry": "corrected"}),
+    "8s corrected": Setup(875, {"variant": "8s", "geometry": "corrected"}),
+}
+SKIPS = ("32s", "16s", "8s")  # the three that notebook 07 draws side by side
+
+
+def kinds() -> dict[str, dict[str, str]]:
+    """List the different costs among the setups.
+
+    Returns
+    -------
+    dict of str to dict
+        For each `Setup.kind` the options of the first setup of this kind.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for setup in SETUPS.values():
+        found.setdefault(setup.kind, setup.options)
+    return found
+
+
+def checkpoint(name: str, seed: int) -> Path:
+    """Give the place of a trained model.
+
+    Parameters
+    ----------
+    name : str
+        One of `SETUPS`.
+    seed : int
+        Of the first weights, the batch order and the crops.
+
+    Returns
+    -------
+    Path
+        Below `voc.data_dir`; the file need not exist.
+    """
+    file = name.replace(" ", "-")
+    return voc.data_dir() / "checkpoints" / "experiments" / f"{file}-seed{seed}.pt"
+
+
+def measure(rounds: int = 5, steps: int = 10) -> list[dict[str, Any]]:
+    """Time a training step and a prediction of each kind of model, in turns.
+
+    Parameters
+    ----------
+    rounds : int
+        How often each kind gets its turn.
+    steps : int
+        Training steps, and predicted pictures, a turn.
+
+    Returns
+    -------
+    list of dict
+        One row a kind: medians and spreads (largest minus smallest of the rounds) in milliseconds.
+    """
+    train_iter, val_iter = voc.load_data_voc(emojivoc.prepare(), BATCH, CROP, cache=True)
+    pictures = [batch for _, batch in zip(range(steps), val_iter, strict=False)]
+    models = {kind: fcn.FCN(**options) for kind, options in kinds().items()}
+    times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in models}
+    for turn in range(rounds + 1):  # the first turn warms up and does not count
+        for kind, model in models.items():
+            pair = _step_ms(model, train_iter, steps), _picture_ms(model, pictures)
+            if turn:
+                times[kind].append(pair)
+    return [_timing_row(kind, *zip(*times[kind], strict=True)) for kind in models]
+
+
+def _step_ms(model: nn.Module, train_iter: Iterable, steps: int) -> float:
+    """Train a few steps; milliseconds a step, reading included."""
+    history = training.train(model, train_iter, epochs=steps / len(train_iter), live=False)
+    return 1000 * history.rows[-1]["seconds"] / steps
+
+
+def _picture_ms(model: nn.Module, pictures: list[tuple[Tensor, Tensor]]) -> float:
+    """Predict single whole pictures; milliseconds a picture."""
+    started = time.perf_counter()
+    training.evaluate(model, pictures)
+    return 1000 * (time.perf_counter() - started) / len(pictures)
+
+
+def _timing_row(kind: str, steps: tuple[float, ...], pictures: tuple[float, ...]) -> dict[str, Any]:
+    """Summarise the rounds of one kind."""
+    return {
+        "kind": kind,
+        "ms_step": round(statistics.median(steps), 1),
+        "ms_step_spread": round(max(steps) - min(steps), 1),
+        "ms_picture": round(statistics.median(pictures), 2),
+        "ms_picture_spread": round(max(pictures) - min(pictures), 2),
+        "parameters": sum(p.numel() for p in fcn.FCN(**kinds()[kind]).parameters()),
+        "threads": torch.get_num_threads(),
+        "precision": training.best_precision(training.best_device()),
+        "torch": torch.__version__,
+    }
+
+
+def train_one(name: str, seed: int) -> Path:
+    """Train one setup with one seed, unless its checkpoint is there.
+
+    Parameters
+    ----------
+    name : str
+        One of `SETUPS`.
+    seed : int
+        Of everything that is drawn at random.
+
+    Returns
+    -------
+    Path
+        The checkpoint.
+    """
+    path = checkpoint(name, seed)
+    if path.is_file():
+        return path
+    train_iter, _ = voc.load_data_voc(emojivoc.prepare(), BATCH, CROP, seed=seed, cache=True)
+    training.set_seed(seed)
+    model = fcn.FCN(**SETUPS[name].options, classes=voc.VOC_CLASSES)
+    steps = SETUPS[name].steps
+    history = training.train(model, train_iter, epochs=steps / len(train_iter), seed=seed, live=False)
+    notes = {"setup": name, "seed": seed, "steps": steps, "seconds": history.rows[-1]["seconds"]}
+    notes |= {"threads": torch.get_num_threads(), "precision": history.settings["precision"]}
+    return fcn.save(model, path, **notes)
+
+
+def train_all(names: Iterable[str] = SETUPS, seeds: Iterable[int] = SEEDS) -> Iterator[tuple[str, int, Path]]:
+    """Train every setup with every seed that is missing, all setups with a seed before the next seed.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of `SETUPS`.
+    seeds : iterable of int
+        The seeds.
+
+    Yields
+    ------
+    tuple of (str, int, Path)
+        Setup, seed and checkpoint, as soon as each is there.
+    """
+    names = list(names)
+    for seed in seeds:
+        for name in names:
+            yield name, seed, train_one(name, seed)
+
+
+def read(table: str) -> list[dict[str, str]]:
+    """Read a kept table.
+
+    Parameters
+    ----------
+    table : {"speed", "scores"}
+        Which one.
+
+    Returns
+    -------
+    list of dict
+        Its rows; every value is text.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it was never made.
+    """
+    path = RESULTS / f"{table}.csv"
+    if not path.is_file():
+        command = "time" if table == "speed" else "train, then score"
+        raise FileNotFoundError(f"{path}: no such table; make it with python -m d2lseg.experiments {command}")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write(table: str, rows: list[dict[str, Any]]) -> Path:
+    """Keep a table.
+
+    Parameters
+    ----------
+    table : str
+        Its name.
+    rows : list of dict
+        All with the same keys.
+
+    Returns
+    -------
+    Path
+        The file, written whole or not at all.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{table}.csv"
+    draft = path.with_suffix(".new")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(draft, path)
+    return path
+
+
+def shrink_and_enlarge(label: Tensor, stride: int, num_classes: int = 21) -> Tensor:
+    """Pass a true label through a map with one cell for each stride x stride pixels.
+
+    Each cell holds the share of each class among its labelled pixels; the cells are enlarged bilinearly, as a
+    network's scores are, and the class with the largest share wins.
+
+    Parameters
+    ----------
+    label : Tensor
+        Class indices, integer (H, W), 255 = void.
+    stride : int
+        Pixels a cell.
+    num_classes : int
+        Number of classes C.
+
+    Returns
+    -------
+    Tensor
+        Class indices, uint8 (H, W).
+
+    Raises
+    ------
+    ValueError
+        If the stride is below 1.
+
+    Notes
+    -----
+    Source of the idea: Long, Shelhamer and Darrell, CVPR 2015 (arXiv version 2), appendix A ("Upper bounds on
+    IU").
+    """
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1, got {stride}")
+    height, width = label.shape
+    # void is a class of its own first, then left out: it belongs to no share
+    planes = F.one_hot(label.long().clamp(max=num_classes), num_classes + 1)[..., :num_classes]
+    planes = fcn.pad_to_multiple(planes.permute(2, 0, 1).float()[None], stride)  # (H, W, C) -> (1, C, H', W')
+    cells = F.avg_pool2d(planes, stride)  # (1, C, H', W') -> (1, C, h, w)
+    enlarged = BilinearUpsample(stride)(cells)[0, :, :height, :width]
+    return enlarged.argmax(0).to(torch.uint8)
+
+
+def stride_ceiling(labels: Iterable[Tensor], stride: int, num_classes: int = 21) -> Tensor:
+    """Score what is left of true labels after a map of this stride.
+
+    Parameters
+    ----------
+    labels : iterable of Tensor
+        Class indices, integer (H, W), 255 = void.
+    stride : int
+        Pixels a cell.
+    num_classes : int
+        Number of classes C.
+
+    Returns
+    -------
+    Tensor
+        Confusion matrix, int64 (C, C), over all labels.
+    """
+    total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    for label in labels:
+        total += metrics.confusion_matrix(shrink_and_enlarge(label, stride, num_classes), label, num_classes)
+    return total
+
+
+def band_matrices(
+    pairs: Iterable[tuple[Tensor, Tensor]], widths: Iterable[int] = BAND_WIDTHS, num_classes: int = 21
+) -> dict[str, Tensor]:
+    """Count right and wrong pixels: all of them, near the boundaries, and away from them.
+
+    Parameters
+    ----------
+    pairs : iterable of (Tensor, Tensor)
+        Prediction and label, integer (H, W) each, 255 = void.
+    widths : iterable of int
+        Of the bands, in pixels, see `metrics.boundary_band`.
+    num_classes : int
+        Number of classes C.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Confusion matrices (C, C): "whole", and for each width w "band_w" and "interior_w".
+    """
+    widths = list(widths)
+    keys = ["whole", *(f"{part}_{width}" for width in widths for part in ("band", "interior"))]
+    totals = {key: torch.zeros(num_classes, num_classes, dtype=torch.int64) for key in keys}
+    for guess, label in pairs:
+        totals["whole"] += metrics.confusion_matrix(guess, label, num_classes)
+        for width in widths:
+            band = metrics.boundary_band(label, width)
+            for part, left_out in (("band", ~band), ("interior", band)):
+                counted = label.masked_fill(left_out, training.VOID)
+                totals[f"{part}_{width}"] += metrics.confusion_matrix(guess, counted, num_classes)
+    return totals
+
+
+def score_one(name: str, seed: int) -> dict[str, Any]:
+    """Score a trained setup on the validation scenes: whole, and in bands around the boundaries.
+
+    Parameters
+    ----------
+    name : str
+        One of `SETUPS`.
+    seed : int
+        Which of its models.
+
+    Returns
+    -------
+    dict
+        A row of the table "scores"; ``band_3`` is the mIoU of the pixels within 3 pixels of a boundary,
+        ``interior_3`` that of the others.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it was not trained.
+    """
+    model = fcn.load(checkpoint(name, seed))
+    dataset = voc.VOCSegDataset(emojivoc.prepare(), "val")
+    pairs = ((prediction.predict(model, image), label) for image, label in dataset)
+    scores = {key: metrics.scores(matrix) for key, matrix in band_matrices(pairs).items()}
+    whole = scores.pop("whole")
+    row = {"setup": name, "seed": seed, "steps": model.notes["steps"], "seconds": model.notes["seconds"]}
+    row |= {"pixel_acc": whole.pixel_acc, "mean_acc": whole.mean_acc, "miou": whole.miou}
+    row |= {key: part.miou for key, part in scores.items()}
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
+    """Keep what trained models predict for a few validation scenes, for the picture in notebook 07.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of `SETUPS`.
+    seed : int
+        Which of their models.
+
+    Returns
+    -------
+    list of Path
+        Palette PNGs in the kept results, one a setup and scene.
+    """
+    dataset, paths = voc.VOCSegDataset(emojivoc.prepare(), "val"), []
+    (RESULTS / "predictions").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        model = fcn.load(checkpoint(name, seed))
+        for index in PICTURED:
+            mask = Image.fromarray(prediction.predict(model, dataset[index][0]).numpy())
+            mask.putpalette(emojivoc.voc_palette())
+            paths.append(RESULTS / "predictions" / f"{name}-{dataset.ids[index]}.png")
+            mask.save(paths[-1])
+    return paths
+
+
+def kept_predictions(name: str) -> list[Tensor]:
+    """Read the kept predictions of one setup.
+
+    Parameters
+    ----------
+    name : str
+        One of `SKIPS`.
+
+    Returns
+    -------
+    list of Tensor
+        Class indices, uint8 (H, W), of the validation scenes `PICTURED`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none are kept.
+    """
+    paths = sorted((RESULTS / "predictions").glob(f"{name}-*.png"))
+    if not paths:
+        raise FileNotFoundError(
+            f"{RESULTS / 'predictions'}: no predictions of {name!r}; make them with "
+            "python -m d2lseg.experiments train and score"
+        )
+    return [voc.read_mask(path) for path in paths]
+
+
+def mean_and_spread(name: str, column: str) -> tuple[float, float]:
+    """Summarise a column of the kept scores over the seeds.
+
+    Parameters
+    ----------
+    name : str
+        One of `SETUPS`.
+    column : str
+        Of the table "scores".
+
+    Returns
+    -------
+    mean : float
+        Over the seeds.
+    spread : float
+        The largest value minus the smallest.
+
+    Raises
+    ------
+    ValueError
+        If there is no such setup or column.
+    """
+    rows = [row for row in read("scores") if row["setup"] == name]
+    if not rows or column not in rows[0]:
+        raise ValueError(f"the kept scores have no {column!r} of {name!r}")
+    values = [float(row[column]) for row in rows]
+    return statistics.mean(values), max(values) - min(values)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        ``sys.argv`` without the program by default.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m d2lseg.experiments", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("what", choices=("time", "train", "score"))
+    parser.add_argument("--setups", nargs="+", default=list(SETUPS), choices=SETUPS, metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    options = parser.parse_args(arguments)
+    if options.what == "time":
+        print(write("speed", measure()).read_text(encoding="utf-8"))
+    if options.what == "train":
+        for name, seed, path in train_all(options.setups, options.seeds):
+            print(f"{name}, seed {seed}: {fcn.load(path).notes}", flush=True)
+    if options.what == "score":
+        rows = [score_one(name, seed) for name in options.setups for seed in options.seeds]
+        print(write("scores", rows).read_text(encoding="utf-8"))
+        keep_predictions(name for name in SKIPS if name in options.setups)
+
+
+if __name__ == "__main__":
+    main()

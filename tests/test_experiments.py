@@ -1,0 +1,165 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d2lseg import emojivoc, experiments, fcn, metrics, training, voc
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A course of the size of a test: 12 scenes, two setups of two steps, results in a folder of its own."""
+    folder = emojivoc.prepare(tmp_path / "data", n_train=8, n_val=4)
+    monkeypatch.setenv("D2LSEG_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(experiments.emojivoc, "prepare", lambda: folder)
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(experiments, "BATCH", 4)
+    monkeypatch.setattr(experiments, "CROP", (64, 64))
+    monkeypatch.setattr(experiments, "PICTURED", range(2))
+    monkeypatch.setattr(experiments, "BAND_WIDTHS", (1, 3))
+    setups = {"32s": experiments.Setup(2, {"variant": "32s"}), "8s": experiments.Setup(3, {"variant": "8s"})}
+    monkeypatch.setattr(experiments, "SETUPS", setups)
+    monkeypatch.setattr(experiments, "SKIPS", ("32s", "8s"))
+    return folder
+
+
+def test_train_and_score_by_the_command_line(small, capsys):
+    experiments.main(["train", "--seeds", "0", "1", "--setups", "32s", "8s"])
+    assert capsys.readouterr().out.count("'steps'") == 4
+    experiments.main(["score", "--seeds", "0", "1", "--setups", "32s", "8s"])
+    rows = experiments.read("scores")
+    assert [(row["setup"], row["seed"], row["steps"]) for row in rows] == [
+        ("32s", "0", "2"),
+        ("32s", "1", "2"),
+        ("8s", "0", "3"),
+        ("8s", "1", "3"),
+    ]
+    model = fcn.load(experiments.checkpoint("8s", 1))
+    assert type(model.score8) is torch.nn.Conv2d and model.notes["setup"] == "8s"
+    _, val_iter = voc.load_data_voc(small, 4, (64, 64))
+    scores = metrics.scores(training.evaluate(model, val_iter, precision="float32"))
+    assert float(rows[3]["miou"]) == pytest.approx(scores.miou, abs=1e-4)
+    values = [float(row["miou"]) for row in rows[2:]]
+    mean, spread = experiments.mean_and_spread("8s", "miou")
+    assert mean == pytest.approx(sum(values) / 2) and spread == pytest.approx(abs(values[0] - values[1]))
+    kept = experiments.kept_predictions(
+        "8s",
+    )
+    dataset = voc.VOCSegDataset(small, "val")
+    for guess, (image, _) in zip(kept, dataset, strict=False):
+        assert guess.shape == image.shape[1:]
+    assert len(kept) == 2
+
+
+def test_training_goes_on_where_it_stopped(small):
+    first = experiments.train_one("32s", 0)
+    before = first.stat().st_mtime_ns
+    assert [path for *_, path in experiments.train_all(["32s"], [0, 1])] == [
+        first,
+        experiments.checkpoint("32s", 1),
+    ]
+    assert first.stat().st_mtime_ns == before
+    models = [fcn.load(experiments.checkpoint("32s", seed)) for seed in (0, 1)]
+    assert not torch.equal(models[0].score.weight, models[1].score.weight)
+
+
+def test_time_by_the_command_line(small, monkeypatch, capsys):
+    measure = experiments.measure
+    monkeypatch.setattr(experiments, "measure", lambda: measure(rounds=2, steps=2))
+    experiments.main(["time"])
+    rows = experiments.read("speed")
+    assert [row["kind"] for row in rows] == ["32s", "8s"]
+    assert all(float(row["ms_step"]) > 0 and float(row["ms_picture"]) > 0 for row in rows)
+    assert int(rows[0]["parameters"]) == sum(p.numel() for p in fcn.FCN32s().parameters())
+    assert "ms_step_spread" in capsys.readouterr().out
+
+
+def test_missing_results_name_the_command(small):
+    with pytest.raises(FileNotFoundError, match=r"d2lseg\.experiments time"):
+        experiments.read("speed")
+    with pytest.raises(FileNotFoundError, match=r"d2lseg\.experiments train, then score"):
+        experiments.mean_and_spread("32s", "miou")
+    with pytest.raises(FileNotFoundError, match="train and score"):
+        experiments.kept_predictions("32s")
+    experiments.write("scores", [{"setup": "32s", "miou": 0.5}])
+    for name, column in (("8s", "miou"), ("32s", "mean_iou")):
+        with pytest.raises(ValueError, match=column):
+            experiments.mean_and_spread(name, column)
+
+
+def naive_ceiling(label, stride, classes):
+    """Shares by loops, then torch's own enlarging."""
+    height, width = (-(-n // stride) for n in label.shape)
+    cells = torch.zeros(1, classes, height, width)
+    for i in range(label.shape[0]):
+        for j in range(label.shape[1]):
+            if label[i, j] != 255:
+                cells[0, int(label[i, j]), i // stride, j // stride] += 1 / stride**2
+    large = torch.nn.functional.interpolate(cells, scale_factor=stride, mode="bilinear")
+    return large[0, :, : label.shape[0], : label.shape[1]]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 2, 3, 4, 8]), st.integers(0, 99))
+def test_shrink_and_enlarge_equals_loops(height, width, stride, seed):
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.randint(4, (height, width), generator=generator).to(torch.uint8)
+    label[torch.rand(height, width, generator=generator) < 0.2] = 255
+    shares = naive_ceiling(label, stride, 4)
+    got = experiments.shrink_and_enlarge(label, stride, 4)
+    assert got.dtype == torch.uint8 and got.shape == label.shape
+    won = shares.gather(0, got.long()[None])[0]
+    torch.testing.assert_close(won, shares.amax(0), atol=1e-6, rtol=0)  # ties may go either way
+
+
+def test_stride_one_gives_every_label_back_and_coarse_strides_lose():
+    torch.manual_seed(0)
+    label = torch.randint(21, (40, 50), dtype=torch.uint8)
+    label[0, :5] = 255
+    assert metrics.scores(experiments.stride_ceiling([label], 1)).miou == 1
+    blob = torch.zeros(64, 64, dtype=torch.uint8)
+    blob[20:40, 23:50] = 7
+    ious = [metrics.scores(experiments.stride_ceiling([blob], s)).per_class[7].item() for s in (4, 8, 16, 32)]
+    assert ious == sorted(ious, reverse=True) and ious[-1] < 0.9
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        experiments.shrink_and_enlarge(label, 0)
+
+
+def test_band_and_interior_share_the_whole():
+    generator = torch.Generator().manual_seed(0)
+    label = torch.zeros(30, 40, dtype=torch.uint8)
+    label[8:20, 10:30], label[12:14, 5:9] = 2, 255
+    guess = torch.randint(3, label.shape, generator=generator)
+    matrices = experiments.band_matrices([(guess, label), (label.clamp(max=2), label)], (1, 4), 3)
+    assert list(matrices) == ["whole", "band_1", "interior_1", "band_4", "interior_4"]
+    for width in (1, 4):
+        assert torch.equal(matrices[f"band_{width}"] + matrices[f"interior_{width}"], matrices["whole"])
+    assert 0 < matrices["band_1"].sum() < matrices["band_4"].sum() < matrices["whole"].sum()
+    assert matrices["whole"].sum() == 2 * (label != 255).sum()
+
+
+def test_compared_setups_get_the_same_time():
+    ms = {row["kind"]: float(row["ms_step"]) for row in experiments.read("speed")}
+    minutes = {name: setup.steps * ms[setup.kind] / 60_000 for name, setup in experiments.SETUPS.items()}
+    long = minutes.pop("8s long")
+    assert max(minutes.values()) < 1.08 * min(minutes.values())
+    assert long == pytest.approx(3 * minutes["8s"])
+
+
+def test_kept_results_are_complete():
+    rows = experiments.read("scores")
+    assert [(row["setup"], int(row["seed"])) for row in rows] == [
+        (name, seed) for name in experiments.SETUPS for seed in experiments.SEEDS
+    ]
+    assert all(int(row["steps"]) == experiments.SETUPS[row["setup"]].steps for row in rows)
+    for name in experiments.SKIPS:
+        kept = experiments.kept_predictions(name)
+        assert len(kept) == len(experiments.PICTURED)
+        for index, guess in zip(experiments.PICTURED, kept, strict=True):
+            scene = emojivoc.compose_scene(800 + index)
+            assert guess.shape == scene.label.shape and guess.max() < 21
+
+
+def test_fcn_8s_reaches_what_the_readme_promises():
+    for name, least in (("8s", 0.60), ("8s long", 0.76)):
+        assert all(float(row["miou"]) >= least for row in experiments.read("scores") if row["setup"] == name)
