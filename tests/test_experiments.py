@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2lseg import emojivoc, experiments, fcn, metrics, training, voc
+from tools import results
 
 
 @pytest.fixture
@@ -163,3 +166,8 @@ def test_kept_results_are_complete():
 def test_fcn_8s_reaches_what_the_readme_promises():
     for name, least in (("8s", 0.60), ("8s long", 0.76)):
         assert all(float(row["miou"]) >= least for row in experiments.read("scores") if row["setup"] == name)
+
+
+def test_the_readme_shows_the_kept_table():
+    readme = Path(__file__).resolve().parent.parent / "README.md"
+    assert results.experiments_table() in readme.read_text(encoding="utf-8")

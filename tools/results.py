@@ -1,7 +1,7 @@
 """Score the checkpoint of notebook 05 and draw the README's picture: ``python -m tools.results``.
 
-Prints the README's table of measured results. Run it from the repository's root, in the course's environment,
-after notebook 05.
+Prints the README's tables of measured results. Run it from the repository's root, in the course's environment,
+after notebook 05. The second table only reads what ``python -m d2lseg.experiments`` has kept.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
 
-from d2lseg import emojivoc, fcn, metrics, prediction, training, voc
+from d2lseg import emojivoc, experiments, fcn, metrics, prediction, training, voc
 from d2lseg.plotting import show_predictions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +47,27 @@ def table(matrix: torch.Tensor, notes: dict) -> str:
     return "\n".join(lines)
 
 
+def experiments_table() -> str:
+    """Write the kept scores of the offline experiments as a Markdown table.
+
+    Returns
+    -------
+    str
+        Markdown: the mean of three seeds, and the largest value minus the smallest.
+    """
+    speed = {row["kind"]: row for row in experiments.read("speed")}
+    lines = [
+        "| model, three seeds | steps | pixel accuracy | mIoU | mIoU within 3 px of a boundary | a picture |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, setup in experiments.SETUPS.items():
+        columns = (experiments.mean_and_spread(name, c) for c in ("pixel_acc", "miou", "band_3"))
+        scores = " | ".join(f"{mean:.3f} (spread {spread:.3f})" for mean, spread in columns)
+        picture = f"{float(speed[setup.kind]['ms_picture']):.1f} ms"
+        lines.append(f"| FCN-{name} | {setup.steps} | {scores} | {picture} |")
+    return "\n".join(lines)
+
+
 def draw(model: torch.nn.Module, dataset: voc.VOCSegDataset, path: Path) -> None:
     """Draw image, prediction and truth of a few validation scenes.
 
@@ -66,7 +87,8 @@ def draw(model: torch.nn.Module, dataset: voc.VOCSegDataset, path: Path) -> None
 
 
 def main() -> None:
-    """Evaluate, print, draw."""
+    """Print, evaluate, draw."""
+    print(experiments_table() + "\n")
     model = fcn.load(voc.data_dir() / "checkpoints" / "fcn32s_emojivoc.pt")
     _, val_iter = voc.load_data_voc(emojivoc.prepare(), 16, (160, 224))
     print(table(training.evaluate(model, val_iter), model.notes))
