@@ -22,6 +22,8 @@ HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
 TAGS = {"setup", "exercise", "solution", "nbval-check-output", "nbval-ignore-output", "raises-exception"}
 EXERCISE = re.compile(r"^### (Exercise (\d\d)\.(\d+): \S.*)$", re.MULTILINE)
 MEDIAN, LONGEST = 6, 20  # lines of a code cell
+FEWEST, MOST = 3, 5  # exercises of a lesson
+MANY, MANY_FEWEST = {"09_bug_hunt"}, 10  # these lessons are their exercises, and have no upper limit
 # Places of other machines than this one, which render.traces() does not know.
 PLACES = re.compile(r"(?<![\w./~-])/(?:home|Users|root|tmp|mnt|content|private|var)/\w|\b[A-Z]:\\\w")
 
@@ -103,10 +105,13 @@ def exercises(book, tag):
 
 
 def exercise_faults(book, name):
-    """3 to 5 numbered exercises in a lesson, each a stub whose kept verdict is "Not yet"."""
+    """3 to 5 numbered exercises, ten or more in a hunt, each a stub whose kept verdict is "Not yet"."""
     found, faults = exercises(book, "exercise"), []
-    if not 3 <= len(found) <= 5:
-        faults.append(f"{len(found)} exercises, not 3 to 5")
+    if name in MANY:
+        if len(found) < MANY_FEWEST:
+            faults.append(f"{len(found)} exercises, not {MANY_FEWEST} or more")
+    elif not FEWEST <= len(found) <= MOST:
+        faults.append(f"{len(found)} exercises, not {FEWEST} to {MOST}")
     for k, (heading, cells) in enumerate(found, start=1):
         if not heading.startswith(f"Exercise {name[:2]}.{k}: "):
             faults.append(f"{heading!r} is not numbered {name[:2]}.{k}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_rules import BADGE, SETUP, all_faults
+from notebook_rules import BADGE, SETUP, all_faults, exercise_faults
 
 from tools import commands
 
@@ -19,6 +19,8 @@ COURSE = [
     "04_fcn_model",
     "05_training",
     "06_prediction",
+    "07_skip_connections",
+    "09_bug_hunt",
 ]
 
 
@@ -175,6 +177,22 @@ def test_a_broken_sample_is_found(tmp_path, case):
     change(lesson, solution)
     faults = lay(tmp_path, lesson, solution)
     assert any(words in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "faults"),
+    [
+        ("09_bug_hunt", 13, []),
+        ("09_bug_hunt", 9, ["9 exercises, not 10 or more"]),
+        ("05_training", 13, ["13 exercises, not 3 to 5"]),
+    ],
+)
+def test_only_a_hunt_has_many_exercises(name, count, faults):
+    cells = []
+    for k in range(1, count + 1):
+        cells.append(new_markdown_cell(f"### Exercise {name[:2]}.{k}: mend it"))
+        cells.append(code("check.it(answer)", "exercise", "Not yet. Hint: think"))
+    assert exercise_faults(new_notebook(cells=cells), name) == faults
 
 
 @pytest.mark.parametrize(
