@@ -111,3 +111,83 @@ def test_bad_input_is_named(prediction, label, message):
 def test_scores_refuse_a_matrix_that_is_not_square():
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         metrics.scores(torch.zeros(2, 3))
+
+
+def naive_band(label, width):
+    """Ask each pixel about all others: is one of another label near enough?"""
+    height, columns = label.shape
+    places = [(y, x) for y in range(height) for x in range(columns)]
+    band = torch.zeros(height, columns, dtype=torch.bool)
+    for y, x in places:
+        near = [(v, u) for v, u in places if max(abs(v - y), abs(u - x)) <= width]
+        band[y, x] = any(label[v, u] != label[y, x] for v, u in near)
+    return band
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 9999),
+    st.integers(1, 12),  # wider than the image too
+    st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7)),
+    st.sampled_from([[0, 1], [0, 15, 255], [255], [0, 0, 0, 0, 0, 0, 0, 3]]),
+    st.sampled_from([torch.uint8, torch.int64]),
+)
+def test_band_is_that_of_a_naive_loop(seed, width, shape, labels, dtype):
+    g = torch.Generator().manual_seed(seed)
+    label = torch.tensor(labels, dtype=dtype)[torch.randint(len(labels), shape, generator=g)]
+    before, band = label.clone(), metrics.boundary_band(label, width)
+    assert band.dtype == torch.bool and torch.equal(label, before)
+    # a batch is its images one by one: a neighbour in the batch is no neighbour in the picture
+    assert torch.equal(band, torch.stack([naive_band(image, width) for image in label]))
+    assert torch.equal(metrics.boundary_band(label[0], width), band[0])
+
+
+def test_band_on_both_sides_of_a_straight_boundary():
+    label = torch.zeros(2, 8, dtype=torch.uint8)
+    label[:, 4:] = 7
+    for width, columns in [(1, [3, 4]), (2, [2, 3, 4, 5]), (4, list(range(8))), (99, list(range(8)))]:
+        band = metrics.boundary_band(label, width)
+        assert band.all(0).nonzero().flatten().tolist() == columns and torch.equal(band[0], band[1])
+
+
+def test_band_counts_diagonal_neighbours_and_no_edge_of_the_image():
+    label = torch.zeros(5, 6, dtype=torch.int64)
+    assert not metrics.boundary_band(label, 2).any() and not metrics.boundary_band(label[:1, :1], 9).any()
+    label[1, 1] = 4
+    want = torch.zeros(5, 6, dtype=torch.bool)
+    want[:3, :3] = True
+    assert torch.equal(metrics.boundary_band(label, 1), want)
+
+
+def test_band_takes_void_for_a_label_like_any_other():
+    label = torch.tensor([[0, 0, 0, 255, 0, 0, 0]], dtype=torch.uint8)  # the same class on both sides
+    assert metrics.boundary_band(label, 1).tolist() == [[False, False, True, True, True, False, False]]
+    assert not metrics.boundary_band(torch.full((3, 3), 255), 1).any()
+
+
+def test_band_takes_a_label_that_is_not_contiguous():
+    label = torch.randint(0, 3, (2, 6, 5), generator=torch.Generator().manual_seed(0))
+    for view in (label.transpose(1, 2), label[:, 1:4, ::2], label.transpose(0, 1)):
+        assert torch.equal(metrics.boundary_band(view, 1), metrics.boundary_band(view.contiguous(), 1))
+
+
+def test_band_and_the_rest_share_out_the_confusion_matrix():
+    guess, truth = draw(5, list(range(C)), list(range(C)), 0.2)
+    truth[:, 3:8, 2:6] = 1  # an inside
+    band = metrics.boundary_band(truth, 1)
+    parts = [metrics.confusion_matrix(guess, truth.masked_fill(out, 255), C) for out in (band, ~band)]
+    assert torch.equal(sum(parts), metrics.confusion_matrix(guess, truth, C))
+    assert all(part.sum() > 0 for part in parts)
+
+
+@pytest.mark.parametrize("width", [0, -1])
+def test_band_refuses_a_width_below_one(width):
+    with pytest.raises(ValueError, match=rf"at least 1 pixel, got {width}"):
+        metrics.boundary_band(torch.zeros(3, 3), width)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1, 3, 3), ()])
+def test_band_refuses_other_axes(shape):
+    with pytest.raises(ValueError, match="expected labels") as error:
+        metrics.boundary_band(torch.zeros(shape), 1)
+    assert str(tuple(shape)) in str(error.value)
