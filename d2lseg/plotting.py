@@ -6,7 +6,7 @@ here knows a model or a dataset folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -323,13 +323,56 @@ def show_predictions(
     ndarray of Axes
         Shape (3, number of images).
     """
-    rows = [
-        ("image", lambda i: images[i]),
-        ("prediction", lambda i: predictions[i]),
-        ("truth", lambda i: labels[i]),
-    ]
-    drawn = [*predictions, *labels]
-    return _show_rows(images, drawn, rows, class_names, opacity, palette, scale)
+    return show_comparison(images, {"prediction": predictions}, labels, class_names, opacity, palette, scale)
+
+
+def show_comparison(
+    images: Sequence[Tensor],
+    predictions: Mapping[str, Sequence[Tensor]],
+    labels: Sequence[Tensor],
+    class_names: Sequence[str] = VOC_CLASSES,
+    opacity: float = 0.75,
+    palette: str = "voc",
+    scale: float = 2.0,
+) -> np.ndarray:
+    """Draw images, what several models say of them, and the truth below each other, with one legend.
+
+    Parameters
+    ----------
+    images : sequence of Tensor
+        uint8, (3, H, W) each.
+    predictions : mapping of str to sequence of Tensor
+        For each row its name and one prediction for each image, class indices (H, W).
+    labels : sequence of Tensor
+        The truth, class indices (H, W) each.
+    class_names : sequence of str
+        Name of each class index.
+    opacity : float
+        Of the overlays, 0..1.
+    palette : {"voc", "safe"}
+        See `palette_for`.
+    scale : float
+        Size of one picture in inches.
+
+    Returns
+    -------
+    ndarray of Axes
+        Shape (2 + number of predicted rows, number of images).
+
+    Raises
+    ------
+    ValueError
+        If a row has not one label for each image.
+    """
+    drawn = {**predictions, "truth": labels}
+    for name, row in drawn.items():
+        if len(row) != len(images):
+            raise ValueError(f"the row {name!r} holds {len(row)} labels for {len(images)} images")
+    # each row's function looks a picture up; the default argument ties it to its own row
+    rows = [("image", lambda i: images[i])]
+    rows += [(name, lambda i, row=row: row[i]) for name, row in drawn.items()]
+    everything = [label for row in drawn.values() for label in row]
+    return _show_rows(images, everything, rows, class_names, opacity, palette, scale)
 
 
 def _show_rows(

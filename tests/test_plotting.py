@@ -85,6 +85,21 @@ def test_show_predictions_has_three_named_rows():
     assert legend_texts(axes[0, 0].figure) == ["cat", "person", "void"]
 
 
+def test_show_comparison_draws_each_model_in_its_own_row():
+    guesses = {"32s": [LABEL * 0 + 8], "8s": [LABEL * 0]}
+    axes = plotting.show_comparison([IMAGE], guesses, [LABEL])
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["image", "32s", "8s", "truth"]
+    shown = [ax.images[0].get_array() for ax in axes[:, 0]]
+    for picture, label in zip(shown[1:], (LABEL * 0 + 8, LABEL * 0, LABEL), strict=True):
+        assert np.array_equal(picture, plotting.to_numpy(plotting.overlay(IMAGE, label, 0.75)))
+    assert legend_texts(axes[0, 0].figure) == ["cat", "person", "void"]
+
+
+def test_show_comparison_refuses_a_row_that_is_too_short():
+    with pytest.raises(ValueError, match="'16s' holds 1 labels for 2 images"):
+        plotting.show_comparison([IMAGE, IMAGE], {"16s": [LABEL]}, [LABEL, LABEL])
+
+
 def test_safe_palette_tells_up_to_seven_objects_apart():
     label = torch.tensor([0, 1, 5, 7, 9, 12, 15, 20, 255])
     colours = plotting.palette_for([label], "safe")

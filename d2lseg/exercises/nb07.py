@@ -1,0 +1,146 @@
+"""Checks of notebook 07, skip connections."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+
+from .. import fcn, metrics, trunks
+from ..voc import VOID
+from ._compare import tensor_fault
+from ._engine import call, check, value
+
+# (kernel size, stride, padding) of the layers with a stride, the layer next to the picture first; a 3x3
+# convolution with stride 1 and padding 1 moves no centre
+RESNET18 = ((7, 2, 3), *[(3, 2, 1)] * 4)
+VGG16 = ((2, 2, 0),) * 5
+
+
+def _sample_label(height, width, seed=0):
+    """Draw a small label: two objects that touch, a little void, and single pixels of a third class."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.zeros(height, width, dtype=torch.uint8)
+    label[height // 3 :, : width // 2] = 15
+    label[height // 2 :, width // 2 :] = 8
+    noise = torch.rand(height, width, generator=generator)
+    label[noise < 0.15] = 3
+    label[noise > 0.85] = VOID
+    return label
+
+
+@check(
+    "Take one block at a time, leave its void out, and count the classes: torch.bincount(...).argmax() gives "
+    "the smallest of those that occur most often. What if nothing is left to count?"
+)
+def vote(answer):
+    """Check exercise 07.1, a function (label, stride) -> label of blocks."""
+    only_void = torch.full((3, 5), VOID, dtype=torch.uint8)
+    only_void[:, 3:] = 9
+    labels = [(_sample_label(6, 8), 2), (_sample_label(7, 11), 3), (_sample_label(9, 9), 4)]
+    labels += [(_sample_label(5, 6), 8), (_sample_label(4, 5), 1), (only_void, 3)]
+    for label, stride in labels:
+        want = torch.zeros(label.shape, dtype=torch.int32)
+        for top, left in itertools.product(*(range(0, size, stride) for size in label.shape)):
+            rows, columns = slice(top, top + stride), slice(left, left + stride)
+            block = label[rows, columns]
+            counts = torch.bincount(block[block != VOID], minlength=1)
+            want[rows, columns] = int(counts.argmax())  # the first of the largest
+        case = f"for a label of {label.shape[0]}x{label.shape[1]} and stride {stride}"
+        if fault := tensor_fault(call(answer, label.clone(), stride), want, case):
+            return fault
+
+
+@check(
+    "Look at the square of (2 * width + 1) x (2 * width + 1) pixels around a pixel, as far as it lies in the "
+    "picture: is there more than one label in it? Its largest and its smallest label tell."
+)
+def band(answer):
+    """Check exercise 07.2, a function (label, width) -> bool (H, W)."""
+    single = torch.zeros(7, 9, dtype=torch.uint8)
+    single[3, 4] = 15
+    touching = torch.full((5, 8), 8, dtype=torch.uint8)
+    touching[:, 4:] = 15
+    ringed = torch.zeros(6, 9, dtype=torch.uint8)
+    ringed[:, 4], ringed[:, 5:] = VOID, 7
+    labels = {
+        "with a single pixel of an object": single,
+        "with two objects that touch": touching,
+        "with a line of void between background and an object": ringed,
+        "that is one object": torch.full((4, 5), 3, dtype=torch.uint8),
+        "with many classes": _sample_label(8, 9),
+    }
+    for (name, label), width in itertools.product(labels.items(), (1, 2)):
+        got, want = call(answer, label.clone(), width), metrics.boundary_band(label, width)
+        if fault := tensor_fault(got, want.int(), f"for a label {name}, width {width}"):
+            return fault
+
+
+@check(
+    "Which maps does the variant score, and by which factors does it enlarge? Score layers have biases, the "
+    "layers that enlarge have none. Exercise 04.2 counts a learned layer."
+)
+def head_parameters(answer):
+    """Check exercise 07.3, a function (variant, channels, classes, learned) -> number of parameters."""
+    cases = itertools.product(fcn.VARIANTS, (("resnet18", 21), ("vgg16", 5)), (False, True))
+    for variant, (trunk, classes), learned in cases:
+        with torch.device("meta"):  # shapes without memory or arithmetic
+            model = fcn.FCN(variant, classes, trunk, "learned" if learned else "bilinear")
+        counts = fcn.parameter_counts(model)
+        want = counts["total"] - counts["trunk"]
+        channels = trunks.design(trunk).channels
+        got = value(call(answer, variant, channels, classes, learned))
+        if got != want:
+            case = f"FCN-{variant}, channels {channels}, {classes} classes, learned={learned}"
+            return f"for {case}: expected {want:,}, got {got!r}"
+
+
+@check(
+    "Which of the two maps has to be enlarged before they can be added, and by how much? What is then left "
+    'to the pixels? F.interpolate(..., mode="bilinear") or upsampling.BilinearUpsample enlarge.'
+)
+def fuse(answer):
+    """Check exercise 07.4, a function (scores at 32, scores at 16) -> logits."""
+    generator = torch.Generator().manual_seed(0)
+
+    def enlarge(scores, factor):
+        return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
+
+    for n, classes, h, w in [(1, 3, 2, 3), (2, 21, 1, 2)]:
+        coarse = 3 * torch.randn(n, classes, h, w, generator=generator)
+        fine = torch.randn(n, classes, 2 * h, 2 * w, generator=generator)
+        got = call(answer, coarse.clone(), fine.clone())
+        case = f"for scores of shapes {tuple(coarse.shape)} and {tuple(fine.shape)}"
+        if fault := tensor_fault(got, enlarge(enlarge(coarse, 2) + fine, 16), case):
+            if tensor_fault(got, enlarge(coarse, 32) + enlarge(fine, 16), case) is None:
+                return f"{case}: you enlarge both maps to pixels and add there; FCN-16s adds at stride 16"
+            return fault
+
+
+@check(
+    "Where it looks: start with cell 0 and go back layer by layer, the last layer first; position i of a "
+    "layer lies on s * i - p + (k - 1) / 2 of the one before. Where it is painted: the middle of the first "
+    "block, whose width is the product of all strides."
+)
+def shift(answer):
+    """Check exercise 07.5, a function layers -> pixels from where cell 0 looks to where it is painted."""
+    stacks = {
+        "ResNet-18, stride 32": RESNET18,
+        "ResNet-18, stride 8": RESNET18[:3],
+        "VGG-16, stride 32": VGG16,
+        "one layer k3 s1 p0": ((3, 1, 0),),
+        "k16 s16 p0, a layer of patches": ((16, 16, 0),),
+        "k7 s2 p3, then k2 s2 p0": ((7, 2, 3), (2, 2, 0)),
+        "k2 s2 p0, then k5 s3 p0, then k3 s1 p1": ((2, 2, 0), (5, 3, 0), (3, 1, 1)),
+    }
+    for name, layers in stacks.items():
+        looks, stride = 0.0, math.prod(s for _, s, _ in layers)
+        for k, s, p in reversed(layers):
+            looks = s * looks - p + (k - 1) / 2
+        painted = (stride - 1) / 2
+        got = float(value(call(answer, list(layers))))
+        if not math.isclose(got, painted - looks, abs_tol=1e-6):
+            told = f"cell 0 looks at {looks:g} and is painted around {painted:g}"
+            return f"for {name}: {told}, so expected {painted - looks:g}, got {got:g}"
