@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import urllib.error
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -374,6 +374,9 @@ class VOCSegDataset(Dataset):
         workers, the order of reading and an interruption change nothing.
     cache : bool
         Whether to keep what has been read in memory (as uint8; each worker process keeps its own).
+    target_transform : callable, optional
+        Maps each label, uint8 (H, W), to another one of the same kind, before the crop: to merge classes,
+        say. What the crop pads is void afterwards all the same.
 
     Attributes
     ----------
@@ -398,11 +401,13 @@ class VOCSegDataset(Dataset):
         flip: bool = False,
         seed: int = 0,
         cache: bool = False,
+        target_transform: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         if crop_size is not None and (len(crop_size) != 2 or min(crop_size) < 1):
             raise ValueError(f"crop_size is {crop_size!r}; expected (height, width), both at least 1")
         self.voc_dir, self.split = Path(voc_dir), split
         self.crop_size, self.flip, self.seed = crop_size, flip, seed
+        self.target_transform = target_transform
         self.classes = VOC_CLASSES
         self.ids = _read_ids(self.voc_dir, split)
         for path in (path for name in self.ids for path in self.paths(name)):
@@ -465,13 +470,17 @@ class VOCSegDataset(Dataset):
         Raises
         ------
         ValueError
-            Where a file cannot be read or the sizes of image and mask differ.
+            Where a file cannot be read, the sizes of image and mask differ, or ``target_transform`` gives
+            anything but a uint8 label of the same size.
         IndexError
             Where there is no such position.
         """
         epoch, index = index if isinstance(index, tuple) else (self.epoch, index)
         index = range(len(self))[index]
         image, label = self._read(index)
+        if self.target_transform is not None:
+            label = self.target_transform(label)
+            _check_pair(image, label, "target_transform")
         generator = _generator(self.seed, epoch, 1 + index)
         if self.crop_size is not None:
             image, label = voc_rand_crop(image, label, *self.crop_size, generator)
@@ -569,6 +578,7 @@ def load_data_voc(
     num_workers: int | None = None,
     seed: int = 0,
     cache: bool = False,
+    target_transform: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[DataLoader, DataLoader]:
     """Give batches for training and whole images for validation.
 
@@ -588,6 +598,8 @@ def load_data_voc(
         next epoch, unless ``train_iter.dataset.set_epoch`` chose one.
     cache : bool
         Whether to keep what has been read in memory.
+    target_transform : callable, optional
+        Maps each label of both, see `VOCSegDataset`.
 
     Returns
     -------
@@ -605,8 +617,9 @@ def load_data_voc(
     if num_workers is None:
         waits = sys.platform == "linux" and torch.cuda.is_available()
         num_workers = min(4, os.cpu_count() or 1) if waits else 0
-    train = VOCSegDataset(voc_dir, "train", crop_size, flip=True, seed=seed, cache=cache)
-    val = VOCSegDataset(voc_dir, "val", cache=cache)
+    kept = {"cache": cache, "target_transform": target_transform}
+    train = VOCSegDataset(voc_dir, "train", crop_size, flip=True, seed=seed, **kept)
+    val = VOCSegDataset(voc_dir, "val", **kept)
     # A generator of their own: reading must not move torch's global random state.
     shared = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
     train_iter = DataLoader(

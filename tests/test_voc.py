@@ -394,6 +394,45 @@ def test_the_cache_gives_the_same_and_reads_once(folder):
     assert all(equal(second[i], plain[i]) for i in range(5))
 
 
+def things_or_not(label):
+    """Merge the 20 classes of things into class 1, in place."""
+    label[(label > 0) & (label != voc.VOID)] = 1
+    return label
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_target_transform_maps_every_label_and_nothing_else(folder, cache):
+    plain = voc.VOCSegDataset(folder)
+    merged = voc.VOCSegDataset(folder, cache=cache, target_transform=things_or_not)
+    for _ in range(2):  # the second time from the cache, which must not have been painted
+        for (image, label), (same_image, mapped) in zip(plain, merged, strict=True):
+            want = [min(v, 1) if v != 255 else 255 for v in label.flatten().tolist()]
+            assert torch.equal(image, same_image) and mapped.flatten().tolist() == want
+    merged.target_transform = lambda label: label
+    assert all(equal(a, b) for a, b in zip(plain, merged, strict=True))
+
+
+def test_target_transform_comes_before_the_crop_which_pads_with_void(folder):
+    def black(label):
+        return torch.zeros_like(label)
+
+    options = {"crop_size": (80, 80), "flip": True, "seed": 3}  # larger than every picture
+    plain = voc.VOCSegDataset(folder, **options)
+    blackened = voc.VOCSegDataset(folder, **options, target_transform=black)
+    for (image, _), (same_image, label), size in zip(plain, blackened, SIZES["train"], strict=True):
+        assert torch.equal(image, same_image)  # the same crop
+        assert (label == 0).sum() == size[0] * size[1] and (label == voc.VOID).sum() == 80 * 80 - size[
+            0
+        ] * size[1]
+
+
+@pytest.mark.parametrize("wrong", [lambda label: label[:-1], lambda label: label.long()])
+@pytest.mark.parametrize("crop_size", [None, (16, 16)])
+def test_a_target_transform_must_give_a_label(folder, wrong, crop_size):
+    with pytest.raises(ValueError, match="target_transform: "):
+        voc.VOCSegDataset(folder, crop_size=crop_size, target_transform=wrong)[0]
+
+
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))])
 def test_copies_have_their_own_epoch_and_share_it_with_their_workers(folder, clone):
     dataset = voc.VOCSegDataset(folder, crop_size=(8, 8))
@@ -422,6 +461,12 @@ def test_shapes_and_order_of_batches(folder):
         torch.equal(y[0], plain[i][1]) and torch.equal(x[0], plain[i][0]) for i, (x, y) in enumerate(val_iter)
     )
     assert all(x.dtype == y.dtype == torch.uint8 for x, y in train_iter)
+
+
+def test_target_transform_reaches_both_iterators_and_their_workers(folder):
+    for workers in (0, 1):
+        loaders = voc.load_data_voc(folder, 2, (16, 16), workers, target_transform=things_or_not)
+        assert {v for loader in loaders for _, y in loader for v in y.unique().tolist()} == {0, 1, 255}
 
 
 def test_a_batch_larger_than_the_set_drops_nothing(folder):
