@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 import statistics
 import time
@@ -262,8 +263,8 @@ def write(table: str, rows: list[dict[str, Any]]) -> Path:
 def shrink_and_enlarge(label: Tensor, stride: int, num_classes: int = 21) -> Tensor:
     """Pass a true label through a map with one cell for each stride x stride pixels.
 
-    Each cell holds the share of each class among its labelled pixels; the cells are enlarged bilinearly, as a
-    network's scores are, and the class with the largest share wins.
+    Each cell holds for each class the share of its pixels that have it (void and padding have none); the
+    cells are enlarged bilinearly, as a network's scores are, and the largest share wins at each pixel.
 
     Parameters
     ----------
@@ -382,9 +383,19 @@ def score_one(name: str, seed: int) -> dict[str, Any]:
     scores = {key: metrics.scores(matrix) for key, matrix in band_matrices(pairs).items()}
     whole = scores.pop("whole")
     row = {"setup": name, "seed": seed, "steps": model.notes["steps"], "seconds": model.notes["seconds"]}
+    row["threads"] = model.notes["threads"]
     row |= {"pixel_acc": whole.pixel_acc, "mean_acc": whole.mean_acc, "miou": whole.miou}
     row |= {key: part.miou for key, part in scores.items()}
     return {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _kept_row(name: str, seed: int) -> dict[str, str] | None:
+    """Find the kept score of a model, if it is of this very training: no two take the same time."""
+    if not (RESULTS / "scores.csv").is_file():
+        return None
+    seconds = str(round(fcn.load(checkpoint(name, seed)).notes["seconds"], 5))
+    same = {"setup": name, "seed": str(seed), "seconds": seconds}
+    return next((row for row in read("scores") if same.items() <= row.items()), None)
 
 
 def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
@@ -491,8 +502,11 @@ def main(arguments: list[str] | None = None) -> None:
         for name, seed, path in train_all(options.setups, options.seeds):
             print(f"{name}, seed {seed}: {fcn.load(path).notes}", flush=True)
     if options.what == "score":
-        rows = [score_one(name, seed) for name in options.setups for seed in options.seeds]
-        print(write("scores", rows).read_text(encoding="utf-8"))
+        rows = []
+        for name, seed in itertools.product(options.setups, options.seeds):
+            rows.append(_kept_row(name, seed) or score_one(name, seed))
+            print(rows[-1], flush=True)
+        write("scores", rows)
         keep_predictions(name for name in SKIPS if name in options.setups)
 
 

@@ -1,12 +1,14 @@
 """Typical wrong answers are refused, with words that help."""
 
 import math
+import operator
+import statistics
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from d2lseg import experiments, metrics
+from d2lseg import experiments, upsampling
 from d2lseg.exercises import nb07
 
 
@@ -63,61 +65,48 @@ def test_wrong_votes(wrong, words):
     assert verdict.status == "wrong" and words in verdict.message
 
 
-def band_by_loops(label, width):
-    height, columns = label.shape
-    result = torch.zeros(label.shape, dtype=torch.bool)
-    for i in range(height):
-        for j in range(columns):
-            window = label[max(0, i - width) : i + width + 1, max(0, j - width) : j + width + 1]
-            result[i, j] = len(window.unique()) > 1
-    return result
-
-
-def band_of(values, width, padded=None):
-    """Pool values; ``padded`` puts that value around the picture instead of nothing."""
-    values, padding = values.float()[None], width
-    if padded is not None:
-        values, padding = F.pad(values, (width,) * 4, value=padded), 0
-    side = 2 * width + 1
-    largest = F.max_pool2d(values, side, 1, padding)
-    return (largest != -F.max_pool2d(-values, side, 1, padding))[0]
-
-
-def cross_shaped(label, width):
-    """Distance counted along one axis at a time."""
-    values, side = label.float()[None, None], 2 * width + 1
-    result = torch.zeros(label.shape, dtype=torch.bool)
-    for size, padding in (((side, 1), (width, 0)), ((1, side), (0, width))):
-        largest, smallest = F.max_pool2d(values, size, 1, padding), -F.max_pool2d(-values, size, 1, padding)
-        result |= (largest != smallest)[0, 0]
-    return result
-
-
-def test_the_band_may_be_naive_or_pooled():
-    assert nb07.band(band_by_loops)
-    assert nb07.band(band_of)
-    assert nb07.band(lambda label, width: band_of(label, width).int())  # ones and zeros will do
+def verdict(old, new, bar=lambda a, b: max(a, b), middle=statistics.mean, beats=operator.gt):
+    """The solution of 07.2, with a part of the rule to exchange."""
+    gain = middle(new) - middle(old)
+    if not beats(abs(gain), bar(max(old) - min(old), max(new) - min(new))):
+        return "not seen"
+    return "better" if gain > 0 else "worse"
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda label, w: band_of(label > 0, w), "two objects that touch"),
-        (lambda label, w: band_of((label > 0) & (label < 255), w), "two objects that touch"),
-        (lambda label, w: band_of(label, w) & (label > 0), "single pixel"),  # one side of the boundary
-        (lambda label, w: band_of(label, w) & (label != 255), "void"),
-        (cross_shaped, "single pixel"),
-        (lambda label, w: band_of(label, w + 1), "single pixel"),
-        (lambda label, w: band_of(label, 1), "width 2"),
-        (lambda label, w: band_of(label, w, padded=-1.0), "at (0, 0)"),  # the picture's edge as a boundary
-        (lambda label, w: ~band_of(label, w), "single pixel"),
-        (lambda label, w: band_of(label, w).float().mean(), "expected shape"),
-        (lambda label, w: 3, "expected a tensor"),
+        (lambda old, new: verdict(old, new, bar=min), "spread"),
+        (lambda old, new: verdict(old, new, bar=lambda a, b: a), "old spread only"),
+        (lambda old, new: verdict(old, new, bar=lambda a, b: b), "new spread only"),
+        (lambda old, new: verdict(old, new, bar=lambda a, b: a + b), "not their sum"),
+        (lambda old, new: verdict(old, new, bar=lambda a, b: (a + b) / 2), "expected"),
+        (lambda old, new: verdict(old, new, beats=operator.ge), "as large as the spread"),
+        (lambda old, new: verdict(old, new, middle=max), "expected"),
+        (lambda old, new: verdict(new, old), "clear gain"),
+        (lambda old, new: "better" if statistics.mean(new) > statistics.mean(old) else "worse", "small gain"),
+        (lambda old, new: "better" if min(new) > max(old) else "not seen", "expected"),
+        (lambda old, new: verdict(old, new) == "better", "expected 'better', got True"),
+        (lambda old, new: verdict(old[:3], new[: len(old)]), "expected"),
     ],
 )
-def test_wrong_bands(wrong, words):
-    verdict = nb07.band(wrong)
-    assert verdict.status == "wrong" and words in verdict.message
+def test_wrong_verdicts(wrong, words):
+    assert nb07.verdict(verdict)
+    found = nb07.verdict(wrong)
+    assert found.status == "wrong" and words in found.message
+
+
+def test_answers_that_change_what_they_are_given_are_refused():
+    def vote(label, stride):
+        label[:] = vote_with()(label, stride)
+        return label
+
+    def fuse(coarse, fine):
+        fine += enlarge(coarse, 2)
+        return enlarge(fine, 16)
+
+    for found in (nb07.vote(vote), nb07.fuse(fuse)):
+        assert found.status == "wrong" and "you changed the caller's" in found.message
 
 
 FACTORS = {"32s": (32,), "16s": (2, 16), "8s": (2, 2, 8)}
@@ -153,10 +142,15 @@ def enlarge(scores, factor, mode="bilinear", **options):
     return F.interpolate(scores, scale_factor=factor, mode=mode, **options)
 
 
+def fading(scores, factor):
+    return upsampling.bilinear_conv_transpose(scores.shape[1], factor)(scores)
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         (lambda a, b: enlarge(a, 32) + enlarge(b, 16), "FCN-16s adds at stride 16"),
+        (lambda a, b: fading(fading(a, 2) + b, 16), "fade towards the border"),
         (lambda a, b: enlarge(enlarge(a, 2, "nearest") + b, 16), "expected"),
         (lambda a, b: enlarge(enlarge(a, 2) + b, 16, "nearest"), "expected"),
         (lambda a, b: enlarge(enlarge(a, 2, align_corners=True) + b, 16, align_corners=True), "expected"),
@@ -205,13 +199,7 @@ def test_wrong_shifts(wrong):
     assert verdict.status == "wrong" and "cell 0 looks at" in verdict.message
 
 
-def test_the_naive_band_agrees_with_the_modules():
-    label = nb07._sample_label(11, 14, seed=3)
-    for width in (1, 2, 5):
-        assert torch.equal(band_by_loops(label, width), metrics.boundary_band(label, width))
-
-
 def test_half_an_answer_is_not_yet():
-    for check in (nb07.vote, nb07.band, nb07.head_parameters, nb07.fuse, nb07.shift):
+    for check in (nb07.vote, nb07.verdict, nb07.head_parameters, nb07.fuse, nb07.shift):
         assert check(...).status == "not yet"
         assert check(lambda *arguments: None).status == "not yet"

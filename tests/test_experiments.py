@@ -54,6 +54,21 @@ def test_train_and_score_by_the_command_line(small, capsys):
     assert len(kept) == 2
 
 
+def test_only_what_was_trained_again_is_scored_again(small, monkeypatch):
+    chosen = ["--seeds", "0", "--setups", "32s", "8s"]
+    experiments.main(["train", *chosen])
+    experiments.main(["score", *chosen])
+    before, score_one, scored = experiments.read("scores"), experiments.score_one, []
+    monkeypatch.setattr(experiments, "score_one", lambda *which: scored.append(which) or score_one(*which))
+    experiments.main(["score", *chosen])
+    assert scored == [] and experiments.read("scores") == before
+    experiments.checkpoint("8s", 0).unlink()
+    experiments.main(["train", *chosen])
+    experiments.main(["score", *chosen])
+    assert scored == [("8s", 0)]
+    assert experiments.read("scores")[1]["seconds"] != before[1]["seconds"]
+
+
 def test_training_goes_on_where_it_stopped(small):
     first = experiments.train_one("32s", 0)
     before = first.stat().st_mtime_ns

@@ -56,13 +56,15 @@ def missing(found):
         f"d2lseg/sprites/{style}/{c}.png" for style in ("fluent", "twemoji") for c in voc.VOC_CLASSES[1:]
     ]
     modules = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg").rglob("*.py")]
-    return sorted({*sprites, *modules, "d2lseg/sprites/NOTICE.md"} - set(found))
+    results = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg" / "results").rglob("*.*")]
+    return sorted({*sprites, *modules, *results, "d2lseg/sprites/NOTICE.md"} - set(found))
 
 
-def test_the_wheel_holds_modules_sprites_and_licences(wheel):
+def test_the_wheel_holds_modules_sprites_results_and_licences(wheel):
     found = names(wheel)
     assert missing(found) == []
-    assert len([name for name in found if name.endswith(".png")]) == 40
+    assert len([name for name in found if name.startswith("d2lseg/sprites/") and name.endswith(".png")]) == 40
+    assert "d2lseg/results/scores.csv" in found
     licences = {Path(name).name for name in found if ".dist-info/licenses/" in name}
     assert licences == {"LICENSE", "LICENSE-PROSE", "NOTICE.md"}
     assert {name.split("/")[0].split("-")[0] for name in found} == {"d2lseg"}, "nothing but the package"

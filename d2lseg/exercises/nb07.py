@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .. import fcn, metrics, trunks
+from .. import fcn, trunks, upsampling
 from ..voc import VOID
 from ._compare import tensor_fault
 from ._engine import call, check, value
@@ -49,33 +49,38 @@ def vote(answer):
             counts = torch.bincount(block[block != VOID], minlength=1)
             want[rows, columns] = int(counts.argmax())  # the first of the largest
         case = f"for a label of {label.shape[0]}x{label.shape[1]} and stride {stride}"
-        if fault := tensor_fault(call(answer, label.clone(), stride), want, case):
+        given = label.clone()
+        if fault := tensor_fault(call(answer, given, stride), want, case):
             return fault
+        if not torch.equal(given, label):
+            return f"{case}: the result is right, but you changed the caller's label; write into a copy"
 
 
 @check(
-    "Look at the square of (2 * width + 1) x (2 * width + 1) pixels around a pixel, as far as it lies in the "
-    "picture: is there more than one label in it? Its largest and its smallest label tell."
+    "Three numbers decide: the difference of the two means, and each list's largest minus smallest. Larger "
+    "than both means larger than the larger one; equal is not larger."
 )
-def band(answer):
-    """Check exercise 07.2, a function (label, width) -> bool (H, W)."""
-    single = torch.zeros(7, 9, dtype=torch.uint8)
-    single[3, 4] = 15
-    touching = torch.full((5, 8), 8, dtype=torch.uint8)
-    touching[:, 4:] = 15
-    ringed = torch.zeros(6, 9, dtype=torch.uint8)
-    ringed[:, 4], ringed[:, 5:] = VOID, 7
-    labels = {
-        "with a single pixel of an object": single,
-        "with two objects that touch": touching,
-        "with a line of void between background and an object": ringed,
-        "that is one object": torch.full((4, 5), 3, dtype=torch.uint8),
-        "with many classes": _sample_label(8, 9),
+def verdict(answer):
+    """Check exercise 07.2, a function (old, new) -> "better", "worse" or "not seen"."""
+    cases = {
+        "a clear gain": ([0.5, 0.5625, 0.53125], [0.75, 0.6875, 0.71875], "better"),
+        "a clear loss": ([0.75, 0.6875, 0.71875], [0.5, 0.5625, 0.53125], "worse"),
+        "a small gain": ([0.5, 0.5625, 0.53125], [0.5625, 0.53125, 0.5], "not seen"),
+        "a gain above the old spread only": ([0.5, 0.53125, 0.5], [0.5, 0.75, 0.625], "not seen"),
+        "a gain above the new spread only": ([0.5, 0.75, 0.625], [0.75, 0.75, 0.78125], "not seen"),
+        "a loss within the old spread": ([0.75, 0.5, 0.625], [0.5, 0.5, 0.53125], "not seen"),
+        "a gain above both spreads but not their sum": ([0.5, 0.625], [0.6875, 0.8125], "better"),
+        "a gain above the mean of the spreads": ([0.5, 0.5], [0.5625, 0.8125], "not seen"),
+        "lists of different lengths": ([0.25, 0.3125], [0.5, 0.5, 0.9375, 0.125], "not seen"),
+        "one seed each": ([0.5], [0.53125], "better"),
+        "a gain as large as the spread": ([0.25, 0.5], [0.5, 0.75], "not seen"),
+        "one seed apart from the others": ([0.5, 0.5, 0.5, 0.625], [0.625, 0.75, 0.75, 0.75], "better"),
+        "the same twice": ([0.5], [0.5], "not seen"),
     }
-    for (name, label), width in itertools.product(labels.items(), (1, 2)):
-        got, want = call(answer, label.clone(), width), metrics.boundary_band(label, width)
-        if fault := tensor_fault(got, want.int(), f"for a label {name}, width {width}"):
-            return fault
+    for name, (old, new, want) in cases.items():
+        got = value(call(answer, list(old), list(new)))
+        if got != want:
+            return f"for {name}, old {old} and new {new}: expected {want!r}, got {got!r}"
 
 
 @check(
@@ -108,14 +113,22 @@ def fuse(answer):
     def enlarge(scores, factor):
         return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
 
+    def fading(scores, factor):
+        return upsampling.bilinear_conv_transpose(scores.shape[1], factor)(scores).detach()
+
     for n, classes, h, w in [(1, 3, 2, 3), (2, 21, 1, 2)]:
         coarse = 3 * torch.randn(n, classes, h, w, generator=generator)
         fine = torch.randn(n, classes, 2 * h, 2 * w, generator=generator)
-        got = call(answer, coarse.clone(), fine.clone())
+        given = coarse.clone(), fine.clone()
+        got = call(answer, *given)
         case = f"for scores of shapes {tuple(coarse.shape)} and {tuple(fine.shape)}"
+        if not (torch.equal(given[0], coarse) and torch.equal(given[1], fine)):
+            return f"{case}: you changed the caller's scores; add into a new tensor"
         if fault := tensor_fault(got, enlarge(enlarge(coarse, 2) + fine, 16), case):
             if tensor_fault(got, enlarge(coarse, 32) + enlarge(fine, 16), case) is None:
                 return f"{case}: you enlarge both maps to pixels and add there; FCN-16s adds at stride 16"
+            if tensor_fault(got, fading(fading(coarse, 2) + fine, 16), case) is None:
+                return f"{case}: your layers fade towards the border (notebook 02); repeat the border instead"
             return fault
 
 
