@@ -56,8 +56,9 @@ class Setup:
         return self.options["variant"] + (" learned" if learned else "")
 
 
-# Steps that take the same time by the table "speed": a step of FCN-8s costs a little more than one of FCN-32s,
-# one with the learned layer 1.5 times. The first budget is 900 steps of FCN-32s, the second three times as much.
+# Steps that take the same time by the table "speed": a step of FCN-8s costs a little more than one of
+# FCN-32s, one with the learned layer 1.5 times. The first budget is 900 steps of FCN-32s, the second three
+# times as much.
 SETUPS = {
     "8s": Setup(875, {"variant": "8s"}),
     "8s long": Setup(2625, {"variant": "8s"}),

@@ -26,31 +26,63 @@ from ._engine import Failure, NotYet, call, check
 _REFUSALS = (ValueError, LookupError, AssertionError, RuntimeError)  # errors that refuse an input
 
 
-@check("The loop fills 21 places of the table. What stands in all the others, and who else comes there?")
+class _FaultError(Exception):
+    """A fault of the answer that is found deep inside a check; the message names it."""
+
+
+def _hunt(hint):
+    """Make a check as ``check`` does, of a function that may also raise a fault."""
+
+    def decorate(find_fault):
+        @check(hint)
+        @functools.wraps(find_fault)
+        def run(answer):
+            try:
+                return find_fault(answer)
+            except _FaultError as fault:
+                return str(fault)
+
+        return run
+
+    return decorate
+
+
+def _ask(answer, *args):
+    """Call the student's function. What it is given is broken code and no stub, so None is a fault."""
+
+    def asked():
+        if (result := answer(*args)) is None:
+            raise _FaultError("the function gave None. Does it end with a return?")
+        return result
+
+    return call(answer if answer is ... else asked)
+
+
+@_hunt("The loop fills 21 places of the table. What stands in all the others, and who else comes there?")
 def read_colours(answer):
     """Check exercise 09.1, a function RGB mask (3, H, W) -> class indices (H, W)."""
     label = torch.tensor([*range(21), VOID, VOID, 5]).view(4, 6)
-    got = call(answer, voc.label2image(label))
+    got = _ask(answer, voc.label2image(label))
     _unmended(_same(got, label.where(label != VOID, 0)))
     if fault := tensor_fault(got, label, "for a mask with all classes and void"):
         return fault
     stranger = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1)
     try:
-        index = int(call(answer, stranger))
+        index = int(_ask(answer, stranger))
     except _REFUSALS:
         return None
     if index != VOID:
         return f"the colour (10, 20, 30) is none of VOC's, but came out as index {index}"
 
 
-@check("How often is a place drawn for one pair? Print what get_params gives, each time.")
+@_hunt("Where is the place drawn, and how often? Print it, for image and label, several times.")
 def crop_pair(answer):
     """Check exercise 09.2, a function (image, label, height, width) -> both cropped."""
     image, label = _coordinates(15, 16)
     places = []
     with _seeded():
         for _ in range(30):
-            got = call(answer, image.clone(), label.clone(), 6, 9)
+            got = _ask(answer, image.clone(), label.clone(), 6, 9)
             if fault := _pair_fault(got, (6, 9), "for a crop of 6 x 9"):
                 return fault
             places.append(tuple(divmod(int(part.flatten()[0]), 16) for part in got))
@@ -62,12 +94,15 @@ def crop_pair(answer):
             return "image and label are cut out at different places"
         if any(len(set(along)) == 1 for along in zip(*of_image, strict=True)):
             return "30 crops of one picture, and in a direction none has moved: the place should be random"
-        whole = call(answer, image.clone(), label.clone(), 15, 16)
+        nearly = [_ask(answer, image.clone(), label.clone(), 14, 15) for _ in range(30)]
+        if fault := _place_fault([int(part.flatten()[0]) for _, part in nearly], "a picture of 15 x 16"):
+            return fault
+        whole = _ask(answer, image.clone(), label.clone(), 15, 16)
     if not _same(whole[1], label):
         return "a crop as large as the picture should give the whole picture"
 
 
-@check("Follow a picture that is too narrow. What is missing, and what can stand there that asks nothing?")
+@_hunt("Follow a picture that is too narrow. What is missing, and what can stand there that asks nothing?")
 def make_crops(answer):
     """Check exercise 09.3, a function (pairs, height, width) -> list of pairs."""
     sizes = [(14, 16), (10, 15), (15, 11), (6, 9), (12, 12)]  # of them (15, 11) and (6, 9) are too small
@@ -75,7 +110,7 @@ def make_crops(answer):
     for number, (image, _) in enumerate(pairs):
         image[2] = number  # so that no picture can stand in for another
     with _seeded():
-        got = call(answer, [(image.clone(), label.clone()) for image, label in pairs], 8, 12)
+        got = _ask(answer, _copies(pairs), 8, 12)
     if not isinstance(got, (list, tuple)):
         return f"expected a list of pairs, got {type(got).__name__}"
     _unmended(len(got) == 3)
@@ -85,9 +120,39 @@ def make_crops(answer):
         case = f"for a picture of {size[0]} x {size[1]} and crops of 8 x 12"
         if fault := _pair_fault(pair, (8, 12), case) or _content_fault(pair, source, case):
             return fault
+    with _seeded():
+        for pair, width in [(pairs[0], 15), (pairs[2], 12)]:  # the second is too narrow
+            height = len(pair[1]) - 1
+            corners = [int(label.min()) for _, label in _ask(answer, _copies([pair] * 30), height, width)]
+            size = f"{height + 1} x {pair[1].shape[1]}"
+            if fault := _place_fault(corners, f"a picture of {size}", across=width == 15):
+                return fault
 
 
-@check("The mean is a number between 0 and 1. Between which numbers does a pixel lie?")
+def _copies(pairs):
+    """Copy pairs, so that the student's code can change them."""
+    return [(image.clone(), label.clone()) for image, label in pairs]
+
+
+def _place_fault(corners, picture, across=True):
+    """Check that windows one row (and one column) smaller than the picture lie at both places there are."""
+    rows, columns = ({number[axis] for number in map(_row_and_column, corners)} for axis in (0, 1))
+    names = [("rows", rows), ("columns", columns)][: 1 + across]
+    for name, seen in names:
+        if len(seen) < 2:
+            return (
+                f"{len(corners)} crops of {picture}, all but one of its {name}: each began in the same "
+                f"of them, {min(seen)}. The place should be random, and each that fits be possible"
+            )
+    return None
+
+
+def _row_and_column(number):
+    """Read the place from a pixel of ``_coordinates``."""
+    return divmod(number, 16)
+
+
+@_hunt("Mean and deviation are for pixels between 0 and 1. Where does a uint8 pixel lie, in any picture?")
 def standardise(answer):
     """Check exercise 09.4, a function uint8 image -> standardised image."""
     generator = torch.Generator().manual_seed(0)
@@ -100,20 +165,20 @@ def standardise(answer):
     for name, top in tops.items():
         image = torch.randint(top, (3, 6, 8), generator=generator, dtype=torch.uint8)
         image[0, 0] = top - 1
-        got = call(answer, image.clone())
+        got = _ask(answer, image.clone())
         _unmended(top == 256 and _close(got, (image - oracle.mean) / oracle.std))
         if fault := tensor_fault(got, oracle(image[None])[0], f"for {name}"):
             return fault
 
 
-@check("Both 15 and 16 become 8. Who can tell the way back which of the two it was?")
+@_hunt("Both 15 and 16 become 8. Who can tell the way back which of the two it was?")
 def there_and_back(answer):
     """Check exercise 09.5, a function (X, K) -> convolved and transposed-convolved X, of X's size."""
     generator = torch.Generator().manual_seed(0)
     K = torch.randn(4, 2, 3, 3, generator=generator)
     for size in [(16, 16), (15, 15), (16, 15), (13, 18), (1, 2)]:
         X = torch.randn(1, 2, *size, generator=generator)
-        got = call(answer, X.clone(), K.clone())
+        got = _ask(answer, X.clone(), K.clone())
         Y = F.conv2d(X, K, stride=2, padding=1)
         planted = F.conv_transpose2d(Y, K, stride=2, padding=1)
         _unmended(size == (16, 16) and _close(got, planted))
@@ -122,11 +187,11 @@ def there_and_back(answer):
             return fault
 
 
-@check("Which parameters has the layer? Print them by name: list(layer.named_parameters()).")
+@_hunt("Print list(layer.named_parameters()). How does each of them start, and how should it?")
 def x32_layer(answer):
     """Check exercise 09.6, a function classes -> layer that enlarges 32 times."""
     with _seeded():
-        layer = call(answer, 3)
+        layer = _ask(answer, 3)
         Z = torch.randn(1, 3, 2, 3, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             silence, got = layer(torch.zeros_like(Z)), layer(Z)
@@ -141,26 +206,29 @@ def x32_layer(answer):
         return "nothing in the layer can be trained any more"
 
 
-@check("Which pixels have the label 255, and what should the loss ask of them? F.cross_entropy can do it.")
+@_hunt("Which pixels have the label 255, and what should the loss ask of them? F.cross_entropy can do it.")
 def pixel_loss(answer):
     """Check exercise 09.7, a function (logits, label) -> loss."""
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 21, 4, 6, generator=generator)
+    logits = torch.randn(2, 21, 4, 6, generator=generator).requires_grad_()
     label = torch.randint(21, (2, 4, 6), generator=generator).to(torch.uint8)
     void = label.clone()
     void[0, :3], void[1, 0] = VOID, VOID
     for name, case in {"without void": label, "with void": void}.items():
         given = case.clone()
         try:
-            got = _number(call(answer, logits, given))
+            loss = _ask(answer, logits, given)
         except IndexError as error:
             _unmended(f"Target {VOID} is out of bounds" in str(error))
             raise
+        got = _number(loss, name)
         if not torch.equal(given, case):
             return f"{name}: the function has changed the labels that it was given"
-        want = _number(training.segmentation_loss(logits, case))
+        want = float(training.segmentation_loss(logits, case).detach())
         if not math.isclose(got, want, abs_tol=1e-4):
-            return f"{name}: expected {want:.4f}, got {got:.4f}{_void_as_class(logits, case, got)}"
+            return f"{name}: expected {want:.4f}, got {got:.4f}{_void_as_class(logits.detach(), case, got)}"
+        if fault := _gradient_fault(loss):
+            return fault
 
 
 def _void_as_class(logits, label, loss):
@@ -172,28 +240,36 @@ def _void_as_class(logits, label, loss):
     return ""
 
 
-@check("What does the last line do with N numbers, and what would leave a doubled batch as it is?")
+@_hunt("Give it one picture, then the same picture twice, step by step. Which step tells them apart?")
 def batch_loss(answer):
     """Check exercise 09.8, a function (logits, label) -> loss."""
     generator = torch.Generator().manual_seed(0)
     for n, height in [(4, 5), (1, 5), (3, 9), (32, 2)]:
         logits = 3 * torch.randn(n, 5, height, 6, generator=generator)
         label = torch.randint(5, (n, height, 6), generator=generator)
-        loss = call(answer, logits.requires_grad_(), label.clone())
-        got, want = _number(loss), _number(F.cross_entropy(logits, label))
+        loss = _ask(answer, logits.requires_grad_(), label.clone())
+        got = _number(loss, f"for {n} images")
+        want = float(F.cross_entropy(logits, label).detach())
         _unmended(n > 1 and math.isclose(got, n * want, rel_tol=1e-4))
         if not math.isclose(got, want, rel_tol=1e-4):
             return f"for {n} images of {height} x 6: expected {want:.4f}, got {got:.4f}"
-        if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
-            return "the number is right, but it has no gradients: keep it a tensor"
+        if fault := _gradient_fault(loss):
+            return fault
 
 
-@check("Put 1, 2, 3, 4 and 5 into num_batches // 5.")
+def _gradient_fault(loss):
+    """Check that a loss whose number is right can be trained with."""
+    if isinstance(loss, torch.Tensor) and loss.requires_grad:
+        return None
+    return "the number is right, but it has no gradients: keep it a tensor, and do not detach it"
+
+
+@_hunt("Write down num_batches // 5 for 1 to 12 batches, and beside it the list that should come out.")
 def report_batches(answer):
     """Check exercise 09.9, a function num_batches -> numbers of the batches after which to report."""
     for n in (3, 1, 2, 4, 5, 6, 7, 9, 10, 12, 23, 100, 101, 1113):
         try:
-            got = list(call(answer, n))
+            got = list(_ask(answer, n))
         except ZeroDivisionError:
             _unmended(n < 5)
             raise
@@ -218,7 +294,7 @@ def _ends(numbers):
     return "[" + ", ".join(map(str, [*numbers[:3], "...", *numbers[-2:]])) + "]"
 
 
-@check("In which of its two modes is the network? And who will ask for the gradients?")
+@_hunt("In which of its two modes is the network? And who will ask for the gradients?")
 def predict_all(answer):
     """Check exercise 09.10, a function (model, images) -> predicted classes."""
     for mode in ("training", "eval"):
@@ -226,22 +302,27 @@ def predict_all(answer):
         model.train(mode == "training")
         before = copy.deepcopy(model)
         want = torch.stack([prediction.predict(copy.deepcopy(model), image) for image in images])
-        got = call(answer, model, images.clone())
+        with torch.enable_grad():  # puts the setting back, whatever the answer does to it
+            got = _ask(answer, model, images.clone())
+            still_on = torch.is_grad_enabled()
         case = f"given a network in {mode} mode"
         state, old = model.state_dict(), before.state_dict()
         moved = [name for name in state if not torch.equal(state[name], old[name])]
         _unmended(bool(moved) and model.recorded)
         if moved:
             return f"{case}: predicting has changed the network's {moved[0].split('.')[-1]}"
-        got = torch.stack(list(got)) if isinstance(got, (list, tuple)) else got
+        if isinstance(got, (list, tuple)) and all(isinstance(part, torch.Tensor) for part in got):
+            got = torch.stack(list(got))
         if fault := tensor_fault(got, want.long(), case, atol=9):  # shape and kind; rounding may flip a tie
             return fault
         if (got != want).float().mean() > 0.01:
             return f"{case}: an image gets other classes in the batch than it gets alone"
         if model.recorded:
             return f"{case}: the answer is right, but the forward pass has recorded gradients"
-        if model.training != (mode == "training"):
-            return f"{case}: the network is in the other mode afterwards"
+        if not still_on:
+            return f"{case}: gradients stay switched off for all the code that follows"
+        if any(layer.training != (mode == "training") for layer in model.modules()):
+            return f"{case}: the network, or a layer of it, is in the other mode afterwards"
 
 
 class _Watched(nn.Module):
@@ -270,28 +351,54 @@ def _watched_network():
     return model, images.to(torch.uint8)
 
 
-@check("Add up the labels that come out, class by class, and compare with those that go in.")
+@_hunt("Add up the labels that come out, class by class, and compare with those that go in.")
 def val_batches(answer):
     """Check exercise 09.11, a function pairs -> batches of images and labels."""
     pairs = [_numbered_picture(i) for i in range(10)]
     with _seeded():
-        batches = list(call(answer, [(image.clone(), label.clone()) for image, label in pairs]))
-    images_seen, cut, out = 0, False, torch.zeros(256, dtype=torch.int64)
-    for images, labels in batches:
-        if images.ndim != 4 or labels.ndim != 3:
-            shapes = f"{tuple(images.shape)} and {tuple(labels.shape)}"
-            return f"expected batches (N, 3, H, W) and (N, H, W), got {shapes}"
+        batches = list(_ask(answer, [(image.clone(), label.clone()) for image, label in pairs]))
+    images_seen, cut, apart, out = 0, False, False, torch.zeros(256, dtype=torch.int64)
+    for batch in batches:
+        if fault := _batch_fault(batch):
+            return fault
+        images, labels = batch
         images_seen += len(labels)
         cut = cut or labels.shape[1:] == (96, 96)
         out += torch.bincount(labels.flatten(), minlength=256)
-        if ((images[:, 0] != labels) & (labels != VOID)).any():
-            return "image and label do not lie on each other any more"
+        apart = apart or bool(((images[:, 0] != labels) & (labels != VOID)).any())
     _unmended(cut and images_seen == 8)
-    for i, (_, label) in enumerate(pairs):
+    if fault := _count_fault(out, [label for _, label in pairs]):
+        return fault
+    if apart:
+        return "image and label differ: pixels of one of them have been moved or changed"
+
+
+def _batch_fault(batch):
+    """Check the form of a batch."""
+    if not isinstance(batch, (tuple, list)) or not all(isinstance(part, torch.Tensor) for part in batch):
+        return f"expected batches of two tensors, images and labels, got {type(batch).__name__}"
+    shapes = [tuple(part.shape) for part in batch]
+    if (
+        [len(shape) for shape in shapes] != [4, 3]
+        or shapes[0][1] != 3
+        or shapes[0][::2] + shapes[0][3:] != shapes[1]
+    ):
+        return f"expected batches (N, 3, H, W) and (N, H, W), got {' and '.join(map(str, shapes))}"
+    return None
+
+
+def _count_fault(out, labels):
+    """Check that the pixels which came out are those of the pictures, and no others but void."""
+    for i, label in enumerate(labels):
         want, got = int((label != VOID).sum()), int(out[1 + i] + out[11 + i])
         if got != want:
             size = f"{label.shape[0]} x {label.shape[1]}"
             return f"picture {i} ({size}) has {want} labelled pixels, {got} of them are in the batches"
+    strangers = [index for index in range(VOID) if out[index] and not 1 <= index <= 2 * len(labels)]
+    if strangers:
+        index = strangers[0]
+        return f"no picture here has class {index}, but {int(out[index])} pixels came out with that label"
+    return None
 
 
 def _numbered_picture(i):
@@ -302,11 +409,11 @@ def _numbered_picture(i):
     return label.expand(3, -1, -1).clone(), label
 
 
-@check("Cut one and the same set into other batches: may the score change? What can be added up first?")
+@_hunt("Cut one and the same set into other batches: may the score change? What can be added up first?")
 def mean_iou(answer):
     """Check exercise 09.12, a function (batches, num_classes) -> mIoU."""
     guess, label = _guesses()
-    want = metrics.scores(metrics.confusion_matrix(guess, label, 5)).miou
+    want = metrics.scores(metrics.confusion_matrix(guess, label, 6)).miou
     cuts = {
         "batches of 3": [3, 3, 3],
         "one batch": [9],
@@ -315,29 +422,30 @@ def mean_iou(answer):
     }
     for name, lengths in cuts.items():
         batches = list(zip(guess.split(lengths), label.split(lengths), strict=True))
-        got = float(call(answer, batches, 5))
-        parts = [metrics.scores(metrics.confusion_matrix(*batch, 5)).miou for batch in batches]
+        got = _number(_ask(answer, batches, 6), f"nine pictures in {name}")
+        parts = [metrics.scores(metrics.confusion_matrix(*batch, 6)).miou for batch in batches]
         _unmended(len(batches) > 1 and math.isclose(got, sum(parts), rel_tol=1e-4))
         if not math.isclose(got, want, abs_tol=1e-4):
             return f"nine pictures in {name}: expected {want:.4f}, got {got:.4f}"
 
 
 def _guesses():
-    """Make nine small predictions and labels; few pictures have the classes 2 and 3, none has class 4."""
+    """Make nine small predictions and labels; few have 2 and 3, 4 is only guessed, 5 is nowhere."""
     generator = torch.Generator().manual_seed(0)
     label = torch.randint(2, (9, 6, 8), generator=generator)
     label[2, :2], label[6, :, :4], label[7, 0] = 2, 3, 2
     guess = label.where(torch.rand(9, 6, 8, generator=generator) < 0.7, 0)
+    guess[4, 3, :5] = 4
     label[::2, -1] = VOID
     return guess, label
 
 
-@check("How many pixels has the mask, and how many are counted? A network's answer can be enlarged.")
+@_hunt("How many pixels has the mask, and how many are counted? A network's answer can be enlarged.")
 def count_pixels(answer):
     """Check exercise 09.13, a function (network, image, label) -> confusion matrix."""
     for height, width in [(100, 150), (170, 90)]:
         image, label = _masts(height, width)
-        got = call(answer, _Brightness(), image.clone(), label.clone())
+        got = _ask(answer, _Brightness(), image.clone(), label.clone())
         case = f"for a picture of {height} x {width}"
         if not isinstance(got, torch.Tensor) or got.shape != (21, 21):
             return f"{case}: expected a matrix (21, 21), got {getattr(got, 'shape', type(got).__name__)}"
@@ -405,9 +513,16 @@ def _seeded():
         yield
 
 
-def _number(loss):
-    """Read a loss as a plain number, whether it is a tensor or not."""
-    return float(torch.as_tensor(loss).detach())
+def _number(got, case):
+    """Read an answer as a plain number, whether it is a tensor or not."""
+    if isinstance(got, torch.Tensor):
+        if got.numel() != 1:
+            raise _FaultError(f"{case}: expected one number, got a tensor of shape {tuple(got.shape)}")
+        return float(got.detach())
+    try:
+        return float(got)
+    except (TypeError, ValueError):
+        raise _FaultError(f"{case}: expected one number, got {type(got).__name__}") from None
 
 
 def _same(got, want):
@@ -417,7 +532,9 @@ def _same(got, want):
 
 def _close(got, want):
     """Tell whether an answer is this tensor, up to rounding."""
-    return isinstance(got, torch.Tensor) and got.shape == want.shape and torch.allclose(got, want, atol=1e-4)
+    if not isinstance(got, torch.Tensor) or got.shape != want.shape:
+        return False
+    return torch.allclose(got.detach().to(want.dtype), want, atol=1e-4)
 
 
 def _coordinates(height, width):
