@@ -171,6 +171,19 @@ def never_the_last_row(image, label, height, width):
     return TF.crop(image, top, left, height, width), TF.crop(label, top, left, height, width)
 
 
+def never_the_last_place(image, label, height, width):
+    top, left = (
+        int(torch.randint(max(1, n - m), ())) for n, m in zip(label.shape, (height, width), strict=True)
+    )
+    return TF.crop(image, top, left, height, width), TF.crop(label, top, left, height, width)
+
+
+def mirrored_where_whole(image, label, height, width):
+    if label.shape == (height, width):
+        return image.flip(2), label.flip(1)
+    return voc.voc_rand_crop(image, label, height, width)
+
+
 def only_the_image(image, label, height, width):
     return RandomCrop((height, width))(image), label[:height, :width]
 
@@ -184,8 +197,11 @@ def only_the_image(image, label, height, width):
             "in a direction none has moved",
         ),
         (one_number_for_both_axes, "in a direction none has moved"),
-        (never_the_last_row, "raised"),
-        (lambda x, y, h, w: voc.voc_rand_crop(x[:, 1:], y[1:], h, w), "should give the whole picture"),
+        (never_the_last_row, "each that fits be possible"),
+        (never_the_last_place, "all but one of its rows: each began in the same of them, 0"),
+        (lambda x, y, h, w: voc.voc_rand_crop(x[:, 1:], y[1:], h, w), "each began in the same of them, 1"),
+        (mirrored_where_whole, "should give the whole picture"),
+        (lambda x, y, h, w: None, "gave None"),
         (only_the_image, "different places"),
         (lambda x, y, h, w: (x, y), "expected the image with shape (3, 6, 9)"),
         (lambda x, y, h, w: voc.voc_rand_crop(x.flip(2), y.flip(1), h, w), "not a window of the picture"),
@@ -239,6 +255,43 @@ def resized_where_small(pairs, height, width):
     return crops
 
 
+def filled_up_then(crop):
+    """Make an answer that fills up right and bottom with void, and then crops by some rule."""
+
+    def answer(pairs, height, width):
+        crops = []
+        for image, label in pairs:
+            right, down = max(0, width - label.shape[1]), max(0, height - label.shape[0])
+            image, label = F.pad(image, (0, right, 0, down)), F.pad(label, (0, right, 0, down), value=255)
+            crops.append(crop(image, label, height, width))
+        return crops
+
+    return answer
+
+
+def top_left(image, label, height, width):
+    return image[:, :height, :width], label[:height, :width]
+
+
+def in_the_middle(image, label, height, width):
+    return TF.center_crop(image, [height, width]), TF.center_crop(label[None], [height, width])[0]
+
+
+def one_number_for_both_axes_or_0(image, label, height, width):
+    i = int(torch.randint(label.shape[0] - height + 1, ()))
+    return image[:, i : i + height, :width], label[i : i + height, :width]
+
+
+def random_where_large(pairs, height, width):
+    """Crop large pictures at random, and the small ones always at the top left."""
+    return [
+        voc.voc_rand_crop(image, label, height, width)
+        if label.shape[0] >= height and label.shape[1] >= width
+        else filled_up_then(top_left)([(image, label)], height, width)[0]
+        for image, label in pairs
+    ]
+
+
 def taken_from_the_first(pairs, height, width):
     return [voc.voc_rand_crop(*pairs[0], height, width) for _ in pairs]
 
@@ -261,6 +314,10 @@ def test_right_lists_of_crops(right):
         (crop_pads_if_needed, "the rest is void, but 96 have a class"),
         (resized_where_small, "the rest is void"),
         (taken_from_the_first, "does not show what the label is about"),
+        (filled_up_then(top_left), "14 x 16, all but one of its rows: each began in the same of them, 0"),
+        (filled_up_then(in_the_middle), "The place should be random"),
+        (filled_up_then(one_number_for_both_axes_or_0), "all but one of its columns"),
+        (random_where_large, "15 x 11, all but one of its rows"),
         (lambda pairs, h, w: [crop_or_whole(*pair, h, w) for pair in pairs], "shape (3, 8, 12)"),
         (lambda pairs, h, w: [voc.voc_rand_crop(*pair, h, w) for pair in pairs[:4]], "4 crops came out"),
         (lambda pairs, h, w: [padded_by(255, pairs, h, w)[0][0]] * 5, "expected a pair"),
@@ -306,6 +363,7 @@ def test_symptom_the_mean_colour_is_far_from_0(planted):
         lambda x: fcn.Standardize()(x[None])[0],
         lambda x: (x - 255 * MEAN) / (255 * STD),
         lambda x: TF.normalize(TF.convert_image_dtype(x), fcn.IMAGENET_MEAN, fcn.IMAGENET_STD),
+        lambda x: (x.double() / 255 - MEAN) / STD,
     ],
 )
 def test_right_standards(right):
@@ -521,6 +579,12 @@ def test_right_losses(right):
         (changes_the_labels_of_the_caller, "has changed the labels that it was given"),
         (lambda z, y: F.cross_entropy(z, y), "raised"),
         (lambda z, y: [][1], "raised IndexError"),
+        (lambda z, y: by_hand(z, y).item(), "no gradients"),
+        (lambda z, y: by_hand(z, y).detach(), "no gradients"),
+        (
+            lambda z, y: F.cross_entropy(z, y.long(), ignore_index=255, reduction="none"),
+            "without void: expected one number, got a tensor of shape (2, 4, 6)",
+        ),
     ],
 )
 def test_wrong_losses(wrong, words):
@@ -561,6 +625,7 @@ def test_right_batch_losses(right):
         (lambda z, y: per_image(z, y)[0], "for 4 images"),
         (lambda z, y: F.cross_entropy(z, y, reduction="sum") / len(y), "for 4 images"),
         (lambda z, y: F.cross_entropy(z, y).item(), "no gradients"),
+        (per_image, "for 4 images: expected one number, got a tensor of shape (4,)"),
     ],
 )
 def test_wrong_batch_losses(wrong, words):
@@ -646,6 +711,11 @@ def predict(model, images, mode=False, grad=False, restore=True):
     return classes
 
 
+def gradients_left_off(model, images):
+    torch.set_grad_enabled(False)
+    return predict(model, images)
+
+
 @pytest.mark.parametrize(
     "right",
     [
@@ -667,10 +737,12 @@ def test_right_predictions(right):
             "in training mode: predicting has changed the network's running",
         ),
         (lambda m, x: predict(m, x, grad=True), "has recorded gradients"),
-        (lambda m, x: predict(m, x, restore=False), "in the other mode afterwards"),
+        (lambda m, x: predict(m, x, restore=False), "is in the other mode afterwards"),
+        (lambda m, x: (predict(m, x), m.layers[1].eval())[0], "or a layer of it, is in the other mode"),
+        (gradients_left_off, "gradients stay switched off"),
         (
             lambda m, x: (m.train(), predict(m, x), m.train())[1],
-            "in eval mode: the network is in the other mode",
+            "in eval mode: the network, or a layer of it, is in the other mode",
         ),
         (
             lambda m, x: predict(copy.deepcopy(m), x, mode=True),
@@ -679,12 +751,18 @@ def test_right_predictions(right):
         (lambda m, x: predict(m, x).flip(0), "other classes in the batch than it gets alone"),
         (lambda m, x: m.eval()(x), "expected shape"),
         (lambda m, x: predict(m, x)[0], "expected shape"),
-        (lambda m, x: predict(m, x).tolist(), "raised"),
+        (lambda m, x: predict(m, x).tolist(), "expected a tensor, got list"),
+        (lambda m, x: m.missing, "raised AttributeError"),
     ],
 )
 def test_wrong_predictions(wrong, words):
     verdict = nb09.predict_all(wrong)
     assert verdict.status == "wrong" and words in verdict.message
+
+
+def test_a_check_puts_the_gradients_back():
+    nb09.predict_all(gradients_left_off)
+    assert torch.is_grad_enabled()
 
 
 def test_symptom_evaluation_loses_pictures_and_pixels(planted):
@@ -703,6 +781,15 @@ def filled_up(pairs):
     return DataLoader(large, batch_size=4)
 
 
+def in_tiles(pairs):
+    """Cut each picture in two, one half a batch."""
+    return [
+        (x[None], y[None])
+        for image, label in pairs
+        for x, y in zip(image.split(64, dim=1), label.split(64), strict=True)
+    ]
+
+
 @pytest.mark.parametrize(
     "right",
     [
@@ -710,6 +797,7 @@ def filled_up(pairs):
         lambda pairs: DataLoader(pairs, batch_size=1, shuffle=True),
         lambda pairs: [(image[None], label[None]) for image, label in pairs],
         filled_up,
+        in_tiles,
     ],
 )
 def test_right_val_batches(right):
@@ -723,6 +811,27 @@ def cropped(crop, **options):
 
 def centre(image, label):
     return TF.center_crop(image, [96, 96]), TF.center_crop(label[None], [96, 96])[0]
+
+
+def filled_with_0(image, label):
+    padding = (0, 160 - label.shape[1], 0, 200 - label.shape[0])
+    return F.pad(image, padding), F.pad(label, padding)
+
+
+def centred_in_0(image, label):
+    return TF.center_crop(image, [200, 160]), TF.center_crop(label[None], [200, 160])[0]
+
+
+def void_forgotten(image, label):
+    return image, label.where(label != 255, 0)
+
+
+def brightened(image, label):
+    return image + 1, label
+
+
+def resized_smoothly(image, label):
+    return TF.resize(image, [96, 96]), TF.resize(label[None], [96, 96], NEAREST)[0]
 
 
 def resized(image, label):
@@ -739,7 +848,13 @@ def resized(image, label):
         (cropped(lambda x, y: voc.voc_rand_crop(x, y, 200, 160), drop_last=True), "picture 8 (166 x 94) has"),
         (lambda pairs: DataLoader(pairs, batch_size=8), "raised"),
         (lambda pairs: pairs, "expected batches"),
-        (lambda pairs: DataLoader([(x.flip(2), y) for x, y in pairs], 1), "do not lie on each other"),
+        (lambda pairs: DataLoader([(x.flip(2), y) for x, y in pairs], 1), "have been moved or changed"),
+        (cropped(filled_with_0), "no picture here has class 0"),
+        (cropped(centred_in_0, batch_size=2), "no picture here has class 0"),
+        (cropped(void_forgotten, batch_size=1), "no picture here has class 0"),
+        (cropped(brightened, batch_size=1), "have been moved or changed"),
+        (cropped(resized_smoothly), "labelled pixels"),
+        (lambda pairs: [label[None] for _, label in pairs], "batches of two tensors"),
         (lambda pairs: [*DataLoader(pairs, 1)] * 2, "labelled pixels"),
     ],
 )
@@ -777,6 +892,12 @@ def absent_counted_as_0(batches, num_classes):
     return float(metrics.scores(sum(counted(batches, num_classes))).per_class.nan_to_num(0).mean())
 
 
+def only_true_classes(batches, num_classes):
+    matrix = sum(counted(batches, num_classes))
+    true = matrix.sum(1) > 0
+    return float(metrics.scores(matrix).per_class[true].mean())
+
+
 @pytest.mark.parametrize("right", [joined, lambda b, n: metrics.scores(sum(counted(b, n))).miou])
 def test_right_means(right):
     assert nb09.mean_iou(right)
@@ -792,11 +913,21 @@ def test_right_means(right):
         lambda b, n: max(scored(b, n)),
         absent_counted_as_0,
         lambda b, n: metrics.scores(sum(counted(b, n))).pixel_acc,
+        only_true_classes,
+        lambda b, n: {"miou": joined(b, n)},
+        lambda b, n: metrics.scores(sum(counted(b, n))).per_class,
     ],
 )
 def test_wrong_means(wrong):
     verdict = nb09.mean_iou(wrong)
     assert verdict.status == "wrong" and "nine pictures in" in verdict.message
+
+
+@pytest.mark.parametrize("check", ["read_colours", "mean_iou", "report_batches", "count_pixels"])
+def test_a_missing_return_is_wrong(check):
+    verdict = getattr(nb09, check)(lambda *given: None)
+    assert verdict.status == "wrong" and "gave None" in verdict.message
+    assert getattr(nb09, check)(...).status == "not yet"
 
 
 def grid(side, mask):

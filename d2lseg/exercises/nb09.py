@@ -102,7 +102,7 @@ def crop_pair(answer):
         return "a crop as large as the picture should give the whole picture"
 
 
-@_hunt("Follow a picture that is too narrow. What is missing, and what can stand there that asks nothing?")
+@_hunt("Follow a picture that is too narrow. What can stand there that asks nothing? Where may a window lie?")
 def make_crops(answer):
     """Check exercise 09.3, a function (pairs, height, width) -> list of pairs."""
     sizes = [(14, 16), (10, 15), (15, 11), (6, 9), (12, 12)]  # of them (15, 11) and (6, 9) are too small
@@ -378,11 +378,8 @@ def _batch_fault(batch):
     if not isinstance(batch, (tuple, list)) or not all(isinstance(part, torch.Tensor) for part in batch):
         return f"expected batches of two tensors, images and labels, got {type(batch).__name__}"
     shapes = [tuple(part.shape) for part in batch]
-    if (
-        [len(shape) for shape in shapes] != [4, 3]
-        or shapes[0][1] != 3
-        or shapes[0][::2] + shapes[0][3:] != shapes[1]
-    ):
+    lengths = [len(shape) for shape in shapes]
+    if lengths != [4, 3] or shapes[0] != (shapes[1][0], 3, *shapes[1][1:]):
         return f"expected batches (N, 3, H, W) and (N, H, W), got {' and '.join(map(str, shapes))}"
     return None
 
