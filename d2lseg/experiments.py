@@ -1,9 +1,10 @@
 """The course's offline experiments: what is trained, for how long, and the tables that are kept.
 
 ``python -m d2lseg.experiments time`` measures what a step and a picture cost, ``train`` trains every setup
-with every seed (hours; it goes on where it stopped), and ``score`` writes the tables in ``d2lseg/results``
-that notebook 07 and the README show. Setups that are compared get the same time, but it is counted in
-steps, by the cost of a step on a quiet machine. So a busy machine takes longer and gets the same scores.
+with every seed (an hour or more; it goes on where it stopped), and ``score`` writes the tables in
+``d2lseg/results`` that notebook 07 and the README show. Setups that are compared get the same time, but it is
+counted in steps, by the cost of a step on a quiet machine. So a busy machine takes longer and gets the same
+scores.
 """
 
 from __future__ import annotations
