@@ -133,6 +133,14 @@ def test_same_seed_gives_the_same_numbers(precision):
     assert not torch.equal(other.state_dict()["layers.0.weight"], runs[0]["layers.0.weight"])
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(1.5, 6), (0.25, 1), (0.01, 1), (2, 8)])
+def test_a_fraction_of_an_epoch_is_a_fraction_of_its_batches(epochs, steps):
+    model, seen = tiny(), []
+    model.register_forward_hook(lambda *_: seen.append(1))
+    history = training.train(model, loader(), epochs=epochs, **SETTINGS)
+    assert len(seen) == steps and len(history.rows) == math.ceil(steps / 4)
+
+
 def test_time_limit_ends_the_training():
     history = training.train(tiny(), loader(), max_seconds=0.3, **SETTINGS)
     assert history.rows and history.rows[-1]["seconds"] >= 0.3
