@@ -30,21 +30,17 @@ class _FaultError(Exception):
     """A fault of the answer that is found deep inside a check; the message names it."""
 
 
-def _hunt(hint):
-    """Make a check as ``check`` does, of a function that may also raise a fault."""
+def _tell(find_fault):
+    """Turn a fault that was raised deep inside a check into the sentence that the check returns."""
 
-    def decorate(find_fault):
-        @check(hint)
-        @functools.wraps(find_fault)
-        def run(answer):
-            try:
-                return find_fault(answer)
-            except _FaultError as fault:
-                return str(fault)
+    @functools.wraps(find_fault)
+    def run(answer):
+        try:
+            return find_fault(answer)
+        except _FaultError as fault:
+            return str(fault)
 
-        return run
-
-    return decorate
+    return run
 
 
 def _ask(answer, *args):
@@ -58,7 +54,8 @@ def _ask(answer, *args):
     return call(answer if answer is ... else asked)
 
 
-@_hunt("The loop fills 21 places of the table. What stands in all the others, and who else comes there?")
+@check("The loop fills 21 places of the table. What stands in all the others, and who else comes there?")
+@_tell
 def read_colours(answer):
     """Check exercise 09.1, a function RGB mask (3, H, W) -> class indices (H, W)."""
     label = torch.tensor([*range(21), VOID, VOID, 5]).view(4, 6)
@@ -75,7 +72,8 @@ def read_colours(answer):
         return f"the colour (10, 20, 30) is none of VOC's, but came out as index {index}"
 
 
-@_hunt("Where is the place drawn, and how often? Print it, for image and label, several times.")
+@check("Where is the place drawn, and how often? Print it, for image and label, several times.")
+@_tell
 def crop_pair(answer):
     """Check exercise 09.2, a function (image, label, height, width) -> both cropped."""
     image, label = _coordinates(15, 16)
@@ -102,7 +100,8 @@ def crop_pair(answer):
         return "a crop as large as the picture should give the whole picture"
 
 
-@_hunt("Follow a picture that is too narrow. What can stand there that asks nothing? Where may a window lie?")
+@check("Follow a picture that is too narrow. What can stand there that asks nothing? Where may a window lie?")
+@_tell
 def make_crops(answer):
     """Check exercise 09.3, a function (pairs, height, width) -> list of pairs."""
     sizes = [(14, 16), (10, 15), (15, 11), (6, 9), (12, 12)]  # of them (15, 11) and (6, 9) are too small
@@ -152,7 +151,8 @@ def _row_and_column(number):
     return divmod(number, 16)
 
 
-@_hunt("Mean and deviation are for pixels between 0 and 1. Where does a uint8 pixel lie, in any picture?")
+@check("Mean and deviation are for pixels between 0 and 1. Where does a uint8 pixel lie, in any picture?")
+@_tell
 def standardise(answer):
     """Check exercise 09.4, a function uint8 image -> standardised image."""
     generator = torch.Generator().manual_seed(0)
@@ -171,7 +171,8 @@ def standardise(answer):
             return fault
 
 
-@_hunt("Both 15 and 16 become 8. Who can tell the way back which of the two it was?")
+@check("Both 15 and 16 become 8. Who can tell the way back which of the two it was?")
+@_tell
 def there_and_back(answer):
     """Check exercise 09.5, a function (X, K) -> convolved and transposed-convolved X, of X's size."""
     generator = torch.Generator().manual_seed(0)
@@ -187,7 +188,8 @@ def there_and_back(answer):
             return fault
 
 
-@_hunt("Print list(layer.named_parameters()). How does each of them start, and how should it?")
+@check("Print list(layer.named_parameters()). How does each of them start, and how should it?")
+@_tell
 def x32_layer(answer):
     """Check exercise 09.6, a function classes -> layer that enlarges 32 times."""
     with _seeded():
@@ -206,7 +208,8 @@ def x32_layer(answer):
         return "nothing in the layer can be trained any more"
 
 
-@_hunt("Which pixels have the label 255, and what should the loss ask of them? F.cross_entropy can do it.")
+@check("Which pixels have the label 255, and what should the loss ask of them? F.cross_entropy can do it.")
+@_tell
 def pixel_loss(answer):
     """Check exercise 09.7, a function (logits, label) -> loss."""
     generator = torch.Generator().manual_seed(0)
@@ -240,7 +243,8 @@ def _void_as_class(logits, label, loss):
     return ""
 
 
-@_hunt("Give it one picture, then the same picture twice, step by step. Which step tells them apart?")
+@check("Give it one picture, then the same picture twice, step by step. Which step tells them apart?")
+@_tell
 def batch_loss(answer):
     """Check exercise 09.8, a function (logits, label) -> loss."""
     generator = torch.Generator().manual_seed(0)
@@ -264,7 +268,8 @@ def _gradient_fault(loss):
     return "the number is right, but it has no gradients: keep it a tensor, and do not detach it"
 
 
-@_hunt("Write down num_batches // 5 for 1 to 12 batches, and beside it the list that should come out.")
+@check("Write down num_batches // 5 for 1 to 12 batches, and beside it the list that should come out.")
+@_tell
 def report_batches(answer):
     """Check exercise 09.9, a function num_batches -> numbers of the batches after which to report."""
     for n in (3, 1, 2, 4, 5, 6, 7, 9, 10, 12, 23, 100, 101, 1113):
@@ -294,7 +299,8 @@ def _ends(numbers):
     return "[" + ", ".join(map(str, [*numbers[:3], "...", *numbers[-2:]])) + "]"
 
 
-@_hunt("In which of its two modes is the network? And who will ask for the gradients?")
+@check("In which of its two modes is the network? And who will ask for the gradients?")
+@_tell
 def predict_all(answer):
     """Check exercise 09.10, a function (model, images) -> predicted classes."""
     for mode in ("training", "eval"):
@@ -351,7 +357,8 @@ def _watched_network():
     return model, images.to(torch.uint8)
 
 
-@_hunt("Add up the labels that come out, class by class, and compare with those that go in.")
+@check("Add up the labels that come out, class by class, and compare with those that go in.")
+@_tell
 def val_batches(answer):
     """Check exercise 09.11, a function pairs -> batches of images and labels."""
     pairs = [_numbered_picture(i) for i in range(10)]
@@ -406,7 +413,8 @@ def _numbered_picture(i):
     return label.expand(3, -1, -1).clone(), label
 
 
-@_hunt("Cut one and the same set into other batches: may the score change? What can be added up first?")
+@check("Cut one and the same set into other batches: may the score change? What can be added up first?")
+@_tell
 def mean_iou(answer):
     """Check exercise 09.12, a function (batches, num_classes) -> mIoU."""
     guess, label = _guesses()
@@ -437,7 +445,8 @@ def _guesses():
     return guess, label
 
 
-@_hunt("How many pixels has the mask, and how many are counted? A network's answer can be enlarged.")
+@check("How many pixels has the mask, and how many are counted? A network's answer can be enlarged.")
+@_tell
 def count_pixels(answer):
     """Check exercise 09.13, a function (network, image, label) -> confusion matrix."""
     for height, width in [(100, 150), (170, 90)]:
