@@ -7,8 +7,6 @@ sections 3 and 4.
 from __future__ import annotations
 
 import os
-import pickle
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import trunks
+from . import checkpoint, trunks
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
 
 # Mean and standard deviation of the ImageNet training images, RGB in 0..1. Weights from ImageNet expect them.
@@ -327,25 +325,7 @@ def save(model: FCN, path: str | os.PathLike, **notes: Any) -> Path:
     Path
         The file written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint = {
-        "format": "d2lseg-1",
-        "arguments": model.arguments,
-        "classes": list(model.classes) if model.classes is not None else None,
-        "state": {name: value.detach().cpu() for name, value in model.state_dict().items()},
-        "notes": notes,
-    }
-    # written beside its place and renamed, so that a crash never leaves half a checkpoint
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(checkpoint, file)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    return path
+    return checkpoint.write(path, checkpoint.describe(model, **notes))
 
 
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
@@ -370,26 +350,11 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
     ValueError
         If the file is not a checkpoint of this module, or does not fit the model it names.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint; train one with notebook 05 or check the path")
-    checkpoint = _read_checkpoint(path)
+    content = checkpoint.read(path)
     try:
-        model = FCN(**checkpoint["arguments"], classes=checkpoint["classes"])
-        model.load_state_dict(checkpoint["state"])
+        model = FCN(**content["arguments"], classes=content["classes"])
+        model.load_state_dict(content["state"])
     except (RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: the weights do not fit {checkpoint['arguments']}: {error}") from error
-    model.notes = checkpoint["notes"]
+        raise ValueError(f"{path}: the weights do not fit {content['arguments']}: {error}") from error
+    model.notes = content["notes"]
     return model.to(device).eval()
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint file; code in it is never run (``weights_only=True``)."""
-    advice = "expected a file written by d2lseg.fcn.save"
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}); {advice}") from error
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != "d2lseg-1":
-        raise ValueError(f"{path}: a torch file, but not a checkpoint of this module; {advice}")
-    return checkpoint

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import os
 import random
 import time
 from collections.abc import Iterable
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from . import metrics
+from . import checkpoint, metrics
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}
 VOID = 255  # the label of pixels that count for nothing
@@ -185,6 +187,31 @@ def one_cycle(progress: float, warm_up: float = 0.3) -> float:
     return low + (1 - low) * (1 - math.cos(math.pi * share)) / 2
 
 
+def poly(progress: float, power: float = 0.9) -> float:
+    """Give the learning rate as a share of its peak: down from 1 to 0, nearly along a straight line.
+
+    Parameters
+    ----------
+    progress : float
+        Share of the training that is done, 0..1.
+    power : float
+        1 is a straight line; less stays high for longer.
+
+    Returns
+    -------
+    float
+        (1 - progress) ** power.
+
+    Notes
+    -----
+    Source: Chen, Papandreou, Kokkinos, Murphy and Yuille, "DeepLab", arXiv 1606.00915, section 4.1.2.
+    """
+    return max(0.0, 1 - progress) ** power
+
+
+SCHEDULES = {"one_cycle": one_cycle, "poly": poly}
+
+
 @dataclass
 class History:
     """What a training run measured, one row an epoch.
@@ -213,6 +240,34 @@ class History:
             cells = (s.format(row[c]) if c in row else "-" for c, s in zip(columns, shapes, strict=True))
             lines.append("  ".join(f"{cell:>9}" for cell in cells))
         return "\n".join(lines)
+
+    def write_csv(self, path: str | os.PathLike) -> Path:
+        """Write the rows to a CSV file.
+
+        Parameters
+        ----------
+        path : path
+            The file; its first line names the columns.
+
+        Returns
+        -------
+        Path
+            The file written.
+
+        Raises
+        ------
+        ValueError
+            If there is no row.
+        """
+        if not self.rows:
+            raise ValueError(f"{path}: nothing to write, no epoch has ended yet")
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        return path
 
     def plot(self, figure: Figure | None = None) -> Figure:
         """Draw the loss on the left, the validation scores and their baselines on the right.
@@ -283,10 +338,13 @@ def train(
     weight_decay: float = 1e-2,
     device: torch.device | str | None = None,
     precision: str | None = None,
+    schedule: str = "one_cycle",
     seed: int = 0,
     live: bool = True,
+    checkpoint_path: str | os.PathLike | None = None,
+    resume: bool = False,
 ) -> History:
-    """Train a model with AdamW and a one-cycle learning rate.
+    """Train a model with AdamW.
 
     Parameters
     ----------
@@ -306,11 +364,18 @@ def train(
         `best_device` by default.
     precision : {"bf16", "fp16", "float32"}, optional
         `best_precision` by default.
+    schedule : {"one_cycle", "poly"}
+        How the learning rate moves, see `one_cycle` and `poly`.
     seed : int
         Of the batch order and the augmentation. On one machine the same model, data, seed and number of
         epochs give the same numbers again.
     live : bool
         Show a progress bar and a live curve.
+    checkpoint_path : path, optional
+        After each epoch, what is needed to go on is written there; `fcn.load` reads the model from it.
+    resume : bool
+        Go on from ``checkpoint_path`` if that file is there. With ``epochs``, on the same machine and number
+        of threads, the result is the same bit by bit as without the interruption.
 
     Returns
     -------
@@ -320,27 +385,32 @@ def train(
     Raises
     ------
     ValueError
-        If not exactly one of ``epochs`` and ``max_seconds`` is given and positive, or there is no batch.
+        If not exactly one of ``epochs`` and ``max_seconds`` is given and positive, there is no batch, the
+        schedule has another name, or the checkpoint is of a training with other settings.
     FloatingPointError
         If the loss is no longer a finite number.
+    MemoryError
+        If a batch does not fit into the device's memory.
     """
-    if (epochs is None) == (max_seconds is None) or (epochs or max_seconds or 0) <= 0:
-        raise ValueError(
-            f"give either epochs or max_seconds, above 0; got epochs={epochs}, max_seconds={max_seconds}"
-        )
-    if len(train_iter) == 0:
-        raise ValueError("train_iter has no batch: are there fewer images than the batch size?")
+    if resume and checkpoint_path is None:
+        raise ValueError("resume=True needs checkpoint_path, the file to go on from")
+    settings = {"schedule": schedule, "seed": seed, "epochs": epochs, "max_seconds": max_seconds}
+    _check_settings(settings, train_iter)
     device = torch.device(device) if device is not None else best_device()
     run = _Run(model, device, precision or best_precision(device), lr, weight_decay)
-    run.history.settings.update(seed=seed, epochs=epochs, max_seconds=max_seconds)
+    run.history.settings |= settings | {"batches": len(train_iter)}
+    if resume and Path(checkpoint_path).is_file():
+        run.restore(checkpoint_path)
     curve = _LivePlot(run.history) if live else None
     steps = max(1, round(epochs * len(train_iter))) if epochs else None
     try:
-        with tqdm(total=steps, disable=not live, unit="batch", desc="training") as bar:
+        with tqdm(total=steps, initial=run.step, disable=not live, unit="batch", desc="training") as bar:
             while not run.finished(steps, max_seconds):
                 _shuffle(train_iter, seed, run.epoch)
                 run.train_epoch(train_iter, steps, max_seconds, bar)
                 run.end_epoch(val_iter)
+                if checkpoint_path is not None:
+                    run.save(checkpoint_path)
                 if curve:
                     curve.update()
     except KeyboardInterrupt:
@@ -349,12 +419,47 @@ def train(
     return run.history
 
 
+def _check_settings(settings: dict[str, Any], train_iter: DataLoader) -> None:
+    """Refuse a training that has no length, no batch or no such schedule."""
+    epochs, max_seconds = settings["epochs"], settings["max_seconds"]
+    if (epochs is None) == (max_seconds is None) or (epochs or max_seconds or 0) <= 0:
+        raise ValueError(
+            f"give either epochs or max_seconds, above 0; got epochs={epochs}, max_seconds={max_seconds}"
+        )
+    if settings["schedule"] not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {settings['schedule']!r}")
+    if len(train_iter) == 0:
+        raise ValueError("train_iter has no batch: are there fewer images than the batch size?")
+
+
 def _shuffle(train_iter: DataLoader, seed: int, epoch: int) -> None:
     """Make the order and the augmentation of an epoch depend on (seed, epoch) alone."""
     if hasattr(train_iter.dataset, "set_epoch"):
         train_iter.dataset.set_epoch(epoch)
     if train_iter.generator is not None:
         train_iter.generator.manual_seed(seed * 100_003 + epoch)
+
+
+def _random_states() -> dict[str, Any]:
+    """Collect the states of all random generators as tensors and plain values."""
+    name, keys, *rest = np.random.get_state()
+    states = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest)}
+    return states | {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    """Put the random generators back."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that memory ran out, on a GPU or on the CPU."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 class _Run:
@@ -375,7 +480,39 @@ class _Run:
         self.step = self.epoch = 0
         self.seconds = 0.0
         self.losses: list[Tensor] = []
-        self.history = History({"device": str(device), "precision": precision, "lr": lr})
+        self.rates: list[float] = []
+        settings = {"device": str(device), "precision": precision, "lr": lr, "weight_decay": weight_decay}
+        self.history = History(settings)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model and all that the next step depends on."""
+        state = {"settings": self.history.settings, "rows": self.history.rows, "random": _random_states()}
+        state |= {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
+        state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        checkpoint.write(path, checkpoint.describe(self.model) | {"training": state})
+
+    def restore(self, path: str | os.PathLike) -> None:
+        """Go back to where `save` was."""
+        content = checkpoint.read(path)
+        state = content.get("training")
+        if state is None:
+            raise ValueError(f"{path}: a model without the state of its training; start anew without resume")
+        ours, theirs = self.history.settings, state["settings"]
+        others = [f"{k}={theirs.get(k)!r} (now {ours[k]!r})" for k in ours if theirs.get(k) != ours[k]]
+        if others:
+            raise ValueError(
+                f"{path}: trained with {', '.join(others)}; go on with the same settings, or start anew "
+                "without resume"
+            )
+        try:
+            self.model.load_state_dict(content["state"])
+        except RuntimeError as error:
+            raise ValueError(f"{path}: the checkpoint of another model: {error}") from error
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.history.rows[:] = state["rows"]
+        _set_random_states(state["random"])
 
     def progress(self, steps: int | None, max_seconds: float | None) -> float:
         return self.step / steps if steps else self.seconds / max_seconds
@@ -388,10 +525,11 @@ class _Run:
     ) -> None:
         """Go through the batches once, or until the time is up."""
         self.model.train()
-        self.losses, self.images, before = [], 0, self.seconds
+        self.losses, self.rates, self.images, before = [], [], 0, self.seconds
         started = time.perf_counter()
         for images, labels in train_iter:
-            self.train_step(images, labels, self.lr * one_cycle(self.progress(steps, max_seconds)))
+            schedule = SCHEDULES[self.history.settings["schedule"]]
+            self.train_step(images, labels, self.lr * schedule(self.progress(steps, max_seconds)))
             bar.update()
             self.seconds = before + time.perf_counter() - started
             if self.finished(steps, max_seconds):
@@ -399,6 +537,32 @@ class _Run:
         self.speed = self.images / (self.seconds - before)
 
     def train_step(self, images: Tensor, labels: Tensor, lr: float) -> None:
+        """Take a step, and put words to what can go wrong in it."""
+        try:
+            self._step(images, labels, lr)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            n, height, width = labels.shape
+            raise MemoryError(
+                f"out of memory on {self.device} with a batch of {n} pictures of {height}x{width}: try a "
+                f"batch of {max(1, n // 2)}, or a smaller crop, and restart the kernel"
+            ) from error
+        # the loss of the step before is there already; this one's would make a GPU wait
+        self._check_loss(self.step - 1)
+
+    def _check_loss(self, step: int) -> None:
+        """Stop where the loss of a step is no number: from there on the weights are spoilt."""
+        index = step - (self.step - len(self.losses)) - 1
+        if index >= 0 and not torch.isfinite(self.losses[index]):
+            loss = float(self.losses[index])
+            raise FloatingPointError(
+                f"the loss is {loss} at step {step}, with a learning rate of {self.rates[index]:.2g}: lower "
+                f"the peak learning rate (now {self.lr:g}), use float32, and look for broken labels; the "
+                "weights are spoilt, so start anew or go on from the last checkpoint"
+            )
+
+    def _step(self, images: Tensor, labels: Tensor, lr: float) -> None:
         """Forward, loss, backward, step."""
         images = images.to(self.device, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
@@ -412,17 +576,15 @@ class _Run:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.losses.append(loss.detach())
+        self.rates.append(lr)
         self.images += len(images)
         self.step += 1
 
     def end_epoch(self, val_iter: Iterable | None) -> None:
         """Write the epoch's row."""
+        self._check_loss(self.step)
         self.epoch += 1
         loss = float(torch.stack(self.losses).mean())
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} after step {self.step}: lower the learning rate (now {self.lr:g})"
-            )
         row = {"epoch": self.epoch, "loss": loss, "images_per_second": self.speed}
         row["seconds"] = self.seconds
         if val_iter is not None:

@@ -299,7 +299,7 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch, model):
         file.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(fcn.torch, "save", half_a_save)
+    monkeypatch.setattr(fcn.checkpoint.torch, "save", half_a_save)
     with pytest.raises(OSError, match="disk full"):
         fcn.save(model, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

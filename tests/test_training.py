@@ -1,3 +1,4 @@
+import csv
 import math
 import signal
 
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from d2lseg import metrics, training
+from d2lseg import checkpoint, metrics, training
 
 
 class Tiny(nn.Module):
@@ -94,6 +95,32 @@ def test_one_cycle_equals_torch():
     assert training.one_cycle(1.2) == training.one_cycle(1.0) == pytest.approx(1 / 250_000)
 
 
+def test_poly_equals_torch():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    oracle = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=10, power=0.9)
+    for step in range(11):
+        assert training.poly(step / 10) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        oracle.step()
+
+
+@pytest.mark.parametrize("schedule", training.SCHEDULES)
+def test_the_learning_rate_follows_the_chosen_schedule(monkeypatch, schedule):
+    rates, step = [], training._Run._step
+    monkeypatch.setattr(training._Run, "_step", lambda run, x, y, lr: rates.append(lr) or step(run, x, y, lr))
+    training.train(tiny(), loader(), epochs=2, schedule=schedule, **SETTINGS)
+    assert rates == [0.05 * training.SCHEDULES[schedule](k / 8) for k in range(8)]
+
+
+def test_the_history_as_a_csv_file(tmp_path):
+    history = training.train(tiny(), loader(), loader(shuffle=False), epochs=2, **SETTINGS)
+    with history.write_csv(tmp_path / "new" / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{k: float(v) for k, v in row.items()} for row in rows] == history.rows
+    with pytest.raises(ValueError, match=r"none\.csv: nothing to write"):
+        training.History().write_csv(tmp_path / "none.csv")
+
+
 def test_training_learns_and_the_history_tells(capsys):
     model, val = tiny(), loader(seed=1, shuffle=False)
     history = training.train(model, loader(), val, epochs=4, **SETTINGS | {"live": True})
@@ -177,6 +204,112 @@ def test_interrupted_training_returns_the_history_so_far(capsys):
     assert "Interrupted in epoch 2" in capsys.readouterr().out
 
 
+class Stop(Exception):
+    """Ends a training in the middle of an epoch."""
+
+
+def stopping(batches, epoch, after):
+    """Break off in an epoch, after some batches."""
+
+    class Stopping(type(batches)):
+        def __iter__(self):
+            self.epoch = getattr(self, "epoch", 0) + 1
+            for i, batch in enumerate(super().__iter__()):
+                if self.epoch == epoch and i == after:
+                    raise Stop
+                yield batch
+
+    batches.__class__ = Stopping
+    return batches
+
+
+class Dropping(Tiny):
+    """A model whose steps depend on torch's random numbers."""
+
+    def forward(self, images):
+        return F.dropout(super().forward(images), 0.3, self.training)
+
+
+def dropping(seed=0):
+    training.set_seed(seed)
+    return Dropping()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("precision", "epoch"), [("float32", 2), ("float32", 4), ("bf16", 3)])
+def test_resumed_training_equals_an_uninterrupted_one_bit_by_bit(tmp_path, precision, epoch, workers):
+    options = SETTINGS | {"precision": precision, "seed": 3, "epochs": 4}
+    whole = dropping()
+    wanted = training.train(whole, loader(num_workers=workers), loader(seed=1), **options)
+    options |= {"checkpoint_path": tmp_path / "last.pt", "resume": True}
+    with pytest.raises(Stop):
+        training.train(dropping(), stopping(loader(num_workers=workers), epoch, 2), loader(seed=1), **options)
+    again = dropping(seed=9)  # another start, other random numbers: all must come from the file
+    history = training.train(again, loader(num_workers=workers), loader(seed=1), **options)
+    reached = again.state_dict()
+    assert all(torch.equal(value, reached[name]) for name, value in whole.state_dict().items())
+    for row, want in zip(history.rows, wanted.rows, strict=True):
+        same = row.keys() - {"seconds", "images_per_second"}
+        assert {k: row[k] for k in same} == {k: want[k] for k in same}
+    seconds = [row["seconds"] for row in history.rows]
+    assert seconds == sorted(seconds)
+
+
+def test_a_finished_training_is_not_trained_further(tmp_path):
+    options = SETTINGS | {"epochs": 1, "checkpoint_path": tmp_path / "last.pt"}
+    model = tiny()
+    training.train(model, loader(), **options)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    history = training.train(model, loader(), **options, resume=True)
+    assert len(history.rows) == 1
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"lr": 0.01}, r"lr=0\.05 \(now 0\.01\)"), ({"epochs": 3}, "epochs=2"), ({"seed": 1}, "seed=0")],
+)
+def test_other_settings_are_refused(tmp_path, change, words):
+    options = SETTINGS | {"epochs": 2, "checkpoint_path": tmp_path / "last.pt"}
+    training.train(tiny(), loader(), **options)
+    with pytest.raises(ValueError, match=words):
+        training.train(tiny(), loader(), **options | change, resume=True)
+
+
+def test_checkpoints_that_cannot_be_gone_on_from_are_refused(tmp_path):
+    path = tmp_path / "last.pt"
+    with pytest.raises(ValueError, match="needs checkpoint_path"):
+        training.train(tiny(), loader(), epochs=1, resume=True, **SETTINGS)
+    options = SETTINGS | {"epochs": 1, "checkpoint_path": path, "resume": True}
+    checkpoint.write(path, checkpoint.describe(tiny()))
+    with pytest.raises(ValueError, match="without the state of its training"):
+        training.train(tiny(), loader(), **options)
+    path.unlink()
+    training.train(tiny(), loader(), **options)
+    with pytest.raises(ValueError, match="of another model"):
+        training.train(Tiny(classes=4), loader(), **options)
+
+
+@pytest.mark.parametrize("text", ["DefaultCPUAllocator: can't allocate memory: 1 bytes", None])
+def test_running_out_of_memory_suggests_half_the_batch(text):
+    error = torch.cuda.OutOfMemoryError("CUDA out of memory") if text is None else RuntimeError(text)
+    model = tiny()
+
+    def fail(*_):
+        raise error
+
+    model.register_forward_pre_hook(fail)
+    with pytest.raises(MemoryError, match=r"batch of 8 pictures of 8x8: try a batch of 4"):
+        training.train(model, loader(), epochs=1, **SETTINGS)
+
+
+def test_other_errors_of_a_step_are_left_as_they_are():
+    model = tiny()
+    model.layers = nn.Conv2d(5, 3, 1)
+    with pytest.raises(RuntimeError, match="channels"):
+        training.train(model, loader(), epochs=1, **SETTINGS)
+
+
 def test_the_live_curve_updates_one_picture(monkeypatch):
     shown = []
 
@@ -206,6 +339,7 @@ def test_the_live_curve_updates_one_picture(monkeypatch):
         ({"epochs": 1, "max_seconds": 1}, "give either"),
         ({"epochs": 0}, "epochs=0"),
         ({"epochs": 1, "precision": "fp8"}, "fp8"),
+        ({"epochs": 1, "schedule": "cosine"}, "one_cycle, poly, got 'cosine'"),
     ],
 )
 def test_bad_settings_are_named(arguments, message):
@@ -220,12 +354,27 @@ def test_an_empty_loader_is_refused():
         training.evaluate(tiny(), [])
 
 
-def test_a_loss_that_is_not_finite_stops_the_run():
-    model = tiny()
-    with torch.no_grad():
-        model.layers[3].bias[0] = math.nan
-    with pytest.raises(FloatingPointError, match="lower the learning rate"):
-        training.train(model, loader(), epochs=1, **SETTINGS)
+@pytest.mark.parametrize("step", [1, 3, 4, 6])  # 4 is the last of an epoch
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_step(tmp_path, step, value):
+    model, seen = tiny(), []
+
+    def spoil(_, __, logits):
+        seen.append(1)
+        return logits * value if len(seen) == step else logits
+
+    model.register_forward_hook(spoil)
+    options = SETTINGS | {"epochs": 2, "checkpoint_path": tmp_path / "last.pt"}
+    rate = 0.05 * training.one_cycle((step - 1) / 8)
+    with pytest.raises(
+        FloatingPointError, match=f"at step {step}, with a learning rate of {rate:.2g}: lower"
+    ):
+        training.train(model, loader(), **options)
+    if step > 4:  # what was written before is still good
+        state = checkpoint.read(tmp_path / "last.pt")["state"]
+        assert all(value.isfinite().all() for value in state.values())
+    else:
+        assert not (tmp_path / "last.pt").exists()
 
 
 def test_evaluate_sums_the_confusion_matrices_of_ragged_batches():

@@ -1,0 +1,83 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from d2lseg import checkpoint, fcn
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def content(value=0.0):
+    model = torch.nn.Linear(300, 300)
+    torch.nn.init.constant_(model.weight, value)
+    return checkpoint.describe(model, value=value)
+
+
+def test_round_trip_of_any_model(tmp_path):
+    path = checkpoint.write(tmp_path / "new" / "model.pt", content(0.5))
+    again = checkpoint.read(path)
+    assert again["notes"] == {"value": 0.5} and again["arguments"] is None and again["classes"] is None
+    assert torch.equal(again["state"]["weight"], torch.full((300, 300), 0.5))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_model_that_is_no_fcn_is_named(tmp_path):
+    path = checkpoint.write(tmp_path / "linear.pt", content())
+    with pytest.raises(ValueError, match=r"linear\.pt"):
+        fcn.load(path)
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, error):
+    path = checkpoint.write(tmp_path / "model.pt", content(1))
+
+    def half_a_save(content, file):
+        file.write(b"half")
+        raise error
+
+    monkeypatch.setattr(checkpoint.torch, "save", half_a_save)
+    with pytest.raises(type(error)):
+        checkpoint.write(path, content(2))
+    assert checkpoint.read(path)["notes"] == {"value": 1} and list(tmp_path.iterdir()) == [path]
+
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[3])
+from test_checkpoint import content
+from d2lseg import checkpoint
+n = 0
+print("ready", flush=True)
+while True:
+    n += 1
+    checkpoint.write(sys.argv[1], content(float(n)))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX")
+def test_killed_at_any_moment_the_file_is_whole(tmp_path):
+    """20 times: write without end, kill at a random moment, read."""
+    path, rng, last = tmp_path / "model.pt", random.Random(0), 0.0
+    command = [sys.executable, "-c", WRITER, str(path), str(ROOT), str(ROOT / "tests")]
+    for _ in range(20):
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout.readline() == "ready\n"
+        while not path.is_file():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.05))
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        again = checkpoint.read(path)
+        assert torch.equal(again["state"]["weight"], torch.full((300, 300), again["notes"]["value"]))
+        last = max(last, again["notes"]["value"])
+    assert last > 2, "the writer never came to its second file"
+    assert {p.name for p in tmp_path.iterdir()} <= {"model.pt", ".model.pt.part"}, "drafts pile up"
