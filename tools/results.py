@@ -1,7 +1,7 @@
 """Score the checkpoint of notebook 05 and draw the README's picture: ``python -m tools.results``.
 
-Prints the README's tables of measured results. Run it from the repository's root, in the course's environment,
-after notebook 05. The second table only reads what ``python -m d2lseg.experiments`` has kept.
+Prints the README's tables of measured results. Run it from the repository's root, in the course's
+environment, after notebook 05. One table only reads what ``python -m d2lseg.experiments`` has kept.
 """
 
 from pathlib import Path
