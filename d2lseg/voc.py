@@ -23,6 +23,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.datasets import VOCSegmentation
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import resize
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus",
@@ -355,6 +357,50 @@ def voc_rand_flip(
     return image, label
 
 
+def voc_rand_scale(
+    image: Tensor, label: Tensor, low: float, high: float, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Enlarge or shrink an image and its label by the same random factor.
+
+    The image is interpolated bilinearly. The label takes the nearest pixel: a mean of two classes would be a
+    third one.
+
+    Parameters
+    ----------
+    image : Tensor
+        uint8 (3, H, W).
+    label : Tensor
+        uint8 (H, W).
+    low, high : float
+        The factor is drawn evenly between them.
+    generator : torch.Generator, optional
+        Source of the randomness; torch's global one by default.
+
+    Returns
+    -------
+    tuple of Tensor
+        Image (3, H', W') and label (H', W'), with H' and W' the rounded multiples of H and W, at least 1.
+
+    Raises
+    ------
+    ValueError
+        Where image and label do not lie on each other, or not 0 < low <= high.
+    """
+    _check_pair(image, label, "voc_rand_scale")
+    _check_scale((low, high))
+    factor = low + (high - low) * torch.rand((), generator=generator).item()
+    size = [max(1, round(factor * side)) for side in label.shape]
+    # exact: the pixel whose centre is nearest, on the same grid as the image's interpolation
+    label = resize(label[None], size, InterpolationMode.NEAREST_EXACT)[0]  # (H, W) -> (H', W')
+    return resize(image, size, InterpolationMode.BILINEAR, antialias=True), label
+
+
+def _check_scale(scale: tuple[float, float]) -> None:
+    """Refuse factors that leave nothing or are in the wrong order."""
+    if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+        raise ValueError(f"scale is {scale!r}; expected (low, high) with 0 < low <= high, such as (0.5, 2)")
+
+
 class VOCSegDataset(Dataset):
     """Images and labels of one list of a folder in VOC layout, read when they are asked for.
 
@@ -377,6 +423,8 @@ class VOCSegDataset(Dataset):
     target_transform : callable, optional
         Maps each label, uint8 (H, W), to another one of the same kind, before the crop: to merge classes,
         say. What the crop pads is void afterwards all the same.
+    scale : (float, float), optional
+        Smallest and largest factor of a random change of size before the crop; ``None`` changes none.
 
     Attributes
     ----------
@@ -390,7 +438,7 @@ class VOCSegDataset(Dataset):
     FileNotFoundError
         Where the list, an image or a mask is missing.
     ValueError
-        Where the list is empty or ``crop_size`` is not two positive integers.
+        Where the list is empty, ``crop_size`` is not two positive integers or ``scale`` not two factors.
     """
 
     def __init__(
@@ -402,12 +450,15 @@ class VOCSegDataset(Dataset):
         seed: int = 0,
         cache: bool = False,
         target_transform: Callable[[Tensor], Tensor] | None = None,
+        scale: tuple[float, float] | None = None,
     ) -> None:
+        if scale is not None:
+            _check_scale(scale)
         if crop_size is not None and (len(crop_size) != 2 or min(crop_size) < 1):
             raise ValueError(f"crop_size is {crop_size!r}; expected (height, width), both at least 1")
         self.voc_dir, self.split = Path(voc_dir), split
         self.crop_size, self.flip, self.seed = crop_size, flip, seed
-        self.target_transform = target_transform
+        self.target_transform, self.scale = target_transform, scale
         self.classes = VOC_CLASSES
         self.ids = _read_ids(self.voc_dir, split)
         for path in (path for name in self.ids for path in self.paths(name)):
@@ -482,6 +533,8 @@ class VOCSegDataset(Dataset):
             label = self.target_transform(label)
             _check_pair(image, label, "target_transform")
         generator = _generator(self.seed, epoch, 1 + index)
+        if self.scale is not None:
+            image, label = voc_rand_scale(image, label, *self.scale, generator)
         if self.crop_size is not None:
             image, label = voc_rand_crop(image, label, *self.crop_size, generator)
         if self.flip:
@@ -579,6 +632,7 @@ def load_data_voc(
     seed: int = 0,
     cache: bool = False,
     target_transform: Callable[[Tensor], Tensor] | None = None,
+    scale: tuple[float, float] | None = None,
 ) -> tuple[DataLoader, DataLoader]:
     """Give batches for training and whole images for validation.
 
@@ -600,6 +654,8 @@ def load_data_voc(
         Whether to keep what has been read in memory.
     target_transform : callable, optional
         Maps each label of both, see `VOCSegDataset`.
+    scale : (float, float), optional
+        Smallest and largest factor of a random change of size of the training pictures.
 
     Returns
     -------
@@ -612,13 +668,13 @@ def load_data_voc(
     FileNotFoundError
         Where a list, an image or a mask is missing.
     ValueError
-        Where a list is empty or ``crop_size`` is not two positive integers.
+        Where a list is empty, ``crop_size`` is not two positive integers or ``scale`` not two factors.
     """
     if num_workers is None:
         waits = sys.platform == "linux" and torch.cuda.is_available()
         num_workers = min(4, os.cpu_count() or 1) if waits else 0
     kept = {"cache": cache, "target_transform": target_transform}
-    train = VOCSegDataset(voc_dir, "train", crop_size, flip=True, seed=seed, **kept)
+    train = VOCSegDataset(voc_dir, "train", crop_size, flip=True, seed=seed, scale=scale, **kept)
     val = VOCSegDataset(voc_dir, "val", **kept)
     # A generator of their own: reading must not move torch's global random state.
     shared = {"num_workers": num_workers, "persistent_workers": num_workers > 0}

@@ -463,6 +463,63 @@ def test_shapes_and_order_of_batches(folder):
     assert all(x.dtype == y.dtype == torch.uint8 for x, y in train_iter)
 
 
+def in_quarters(height, width):
+    """A picture of four flat quarters and a label that says which; each quarter has its own grey."""
+    rows = (torch.arange(height) >= height // 2).byte()[:, None]
+    label = 2 * rows + (torch.arange(width) >= width // 2).byte()  # (H, W): 0 to 3
+    return (60 * label).expand(3, -1, -1).contiguous(), label
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.75, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("size", [(8, 16), (24, 16)])
+def test_scaled_images_and_labels_lie_on_each_other(size, factor):
+    image, label = in_quarters(*size)
+    large, classes = voc.voc_rand_scale(image, label, factor, factor)
+    assert classes.shape == large.shape[1:] == tuple(round(factor * side) for side in size)
+    assert large.dtype == classes.dtype == torch.uint8
+    assert classes.unique().tolist() == [0, 1, 2, 3]  # no class between two others
+    flat = large[0] == 60 * classes
+    inner = torch.ones_like(flat)
+    for axis, side in enumerate(classes.shape):  # the grey changes gradually where two quarters meet
+        inner.index_fill_(axis, torch.arange(side // 2 - 2, side // 2 + 2), False)
+    assert flat[inner].all()
+    assert classes.flatten().bincount().tolist() == [classes.numel() // 4] * 4
+
+
+def test_a_factor_of_one_changes_nothing():
+    image, label = torch.randint(256, (3, 9, 7), dtype=torch.uint8), torch.randint(22, (9, 7)).byte()
+    assert all(map(torch.equal, voc.voc_rand_scale(image, label, 1, 1), (image, label)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(0.1, 2), st.floats(1, 3), st.integers(0, 9))
+def test_any_size_and_factor_gives_an_aligned_pair(height, width, low, ratio, seed):
+    label = torch.randint(5, (height, width), generator=torch.Generator().manual_seed(seed)).byte()
+    image = label.expand(3, -1, -1).contiguous()
+    large, classes = voc.voc_rand_scale(image, label, low, low * ratio, torch.Generator().manual_seed(seed))
+    assert large.shape[1:] == classes.shape and min(classes.shape) >= 1
+    for side, before in zip(classes.shape, label.shape, strict=True):
+        assert max(1, round(low * before)) <= side <= max(1, round(low * ratio * before))
+    assert set(classes.unique().tolist()) <= set(label.unique().tolist())
+
+
+def test_the_dataset_scales_by_seed_epoch_and_index(folder):
+    options = {"split": "train", "seed": 4, "scale": (0.5, 2)}
+    first, second = voc.VOCSegDataset(folder, **options), voc.VOCSegDataset(folder, **options)
+    assert all(map(torch.equal, first[0], second[0]))
+    sizes = {first[epoch, 0][1].shape for epoch in range(5)}
+    assert len(sizes) > 1
+    train_iter, val_iter = voc.load_data_voc(folder, 2, (16, 16), 0, scale=(0.5, 2))
+    assert train_iter.dataset.scale == (0.5, 2) and val_iter.dataset.scale is None
+    assert next(iter(train_iter))[0].shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize("scale", [(0, 1), (2, 1), (1,), (-1, 1)])
+def test_impossible_factors_are_refused(folder, scale):
+    with pytest.raises(ValueError, match=r"expected \(low, high\)"):
+        voc.VOCSegDataset(folder, scale=scale)
+
+
 def test_target_transform_reaches_both_iterators_and_their_workers(folder):
     for workers in (0, 1):
         loaders = voc.load_data_voc(folder, 2, (16, 16), workers, target_transform=things_or_not)
