@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .files import written_whole
+
 FORMAT = "d2lseg-1"
 
 
@@ -53,21 +55,9 @@ def write(path: str | os.PathLike, content: dict[str, Any]) -> Path:
     Path
         The file written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # written beside its place and renamed, so that a crash never leaves half a checkpoint; always under the
-    # same name, so that drafts of killed runs do not pile up
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        with draft.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())  # on the disk before the rename is, or a power cut could leave it empty
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    return path
+    with written_whole(path) as file:
+        torch.save(content, file)
+    return Path(path)
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:

@@ -457,12 +457,25 @@ def voc_palette() -> tuple[int, ...]:
     )
 
 
+def write_mask(path: Path, label: np.ndarray) -> None:
+    """Write a label as `voc.read_mask` reads it: a PNG of indices with VOC's palette.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    label : ndarray
+        Class indices, uint8 (H, W), 255 = void.
+    """
+    mask = Image.fromarray(label)
+    mask.putpalette(voc_palette())
+    mask.save(path)
+
+
 def _write_scene(folder: Path, name: str, scene: Scene) -> None:
     """Write one scene's JPEG and palette PNG."""
     Image.fromarray(scene.image).save(folder / "JPEGImages" / f"{name}.jpg", quality=85)
-    mask = Image.fromarray(scene.label)
-    mask.putpalette(voc_palette())
-    mask.save(folder / "SegmentationClass" / f"{name}.png")
+    write_mask(folder / "SegmentationClass" / f"{name}.png", scene.label)
 
 
 def _write_lists(folder: Path, names: list[str], n_train: int) -> None:

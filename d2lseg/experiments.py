@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import os
 import statistics
 import time
 from collections.abc import Iterable, Iterator
@@ -22,10 +21,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
-from . import emojivoc, fcn, metrics, prediction, training, voc
+from . import emojivoc, fcn, files, metrics, prediction, training, voc
+from .checkpoint import read as read_checkpoint
 from .upsampling import BilinearUpsample
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -130,7 +129,8 @@ def measure(rounds: int = 5, steps: int = 10) -> list[dict[str, Any]]:
             pair = _step_ms(model, train_iter, steps), _picture_ms(model, pictures)
             if turn:
                 times[kind].append(pair)
-    return [_timing_row(kind, *zip(*times[kind], strict=True)) for kind in models]
+    sizes = {kind: fcn.parameter_counts(model)["total"] for kind, model in models.items()}
+    return [_timing_row(kind, sizes[kind], *zip(*times[kind], strict=True)) for kind in models]
 
 
 def _step_ms(model: nn.Module, train_iter: Iterable, steps: int) -> float:
@@ -146,7 +146,9 @@ def _picture_ms(model: nn.Module, pictures: list[tuple[Tensor, Tensor]]) -> floa
     return 1000 * (time.perf_counter() - started) / len(pictures)
 
 
-def _timing_row(kind: str, steps: tuple[float, ...], pictures: tuple[float, ...]) -> dict[str, Any]:
+def _timing_row(
+    kind: str, parameters: int, steps: tuple[float, ...], pictures: tuple[float, ...]
+) -> dict[str, Any]:
     """Summarise the rounds of one kind."""
     return {
         "kind": kind,
@@ -154,7 +156,7 @@ def _timing_row(kind: str, steps: tuple[float, ...], pictures: tuple[float, ...]
         "ms_step_spread": round(max(steps) - min(steps), 1),
         "ms_picture": round(statistics.median(pictures), 2),
         "ms_picture_spread": round(max(pictures) - min(pictures), 2),
-        "parameters": sum(p.numel() for p in fcn.FCN(**kinds()[kind]).parameters()),
+        "parameters": parameters,
         "threads": torch.get_num_threads(),
         "precision": training.best_precision(training.best_device()),
         "torch": torch.__version__,
@@ -251,15 +253,7 @@ def write(table: str, rows: list[dict[str, Any]]) -> Path:
     Path
         The file, written whole or not at all.
     """
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{table}.csv"
-    draft = path.with_suffix(".new")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(draft, path)
-    return path
+    return files.write_csv(RESULTS / f"{table}.csv", rows)
 
 
 def shrink_and_enlarge(label: Tensor, stride: int, num_classes: int = 21) -> Tensor:
@@ -346,16 +340,17 @@ def band_matrices(
         Confusion matrices (C, C): "whole", and for each width w "band_w" and "interior_w".
     """
     widths = list(widths)
-    keys = ["whole", *(f"{part}_{width}" for width in widths for part in ("band", "interior"))]
-    totals = {key: torch.zeros(num_classes, num_classes, dtype=torch.int64) for key in keys}
+    whole = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    bands = {width: torch.zeros_like(whole) for width in widths}
     for guess, label in pairs:
-        totals["whole"] += metrics.confusion_matrix(guess, label, num_classes)
+        whole += metrics.confusion_matrix(guess, label, num_classes)
         for width in widths:
-            band = metrics.boundary_band(label, width)
-            for part, left_out in (("band", ~band), ("interior", band)):
-                counted = label.masked_fill(left_out, training.VOID)
-                totals[f"{part}_{width}"] += metrics.confusion_matrix(guess, counted, num_classes)
-    return totals
+            counted = label.masked_fill(~metrics.boundary_band(label, width), training.VOID)
+            bands[width] += metrics.confusion_matrix(guess, counted, num_classes)
+    matrices = {"whole": whole}
+    for width, band in bands.items():  # a pixel that is not in the band is in the interior
+        matrices |= {f"band_{width}": band, f"interior_{width}": whole - band}
+    return matrices
 
 
 def score_one(name: str, seed: int) -> dict[str, Any]:
@@ -395,7 +390,7 @@ def _kept_row(name: str, seed: int) -> dict[str, str] | None:
     """Find the kept score of a model, if it is of this very training: no two take the same time."""
     if not (RESULTS / "scores.csv").is_file():
         return None
-    seconds = str(round(fcn.load(checkpoint(name, seed)).notes["seconds"], 5))
+    seconds = str(round(read_checkpoint(checkpoint(name, seed))["notes"]["seconds"], 5))
     same = {"setup": name, "seed": str(seed), "seconds": seconds}
     return next((row for row in read("scores") if same.items() <= row.items()), None)
 
@@ -420,10 +415,8 @@ def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
     for name in names:
         model = fcn.load(checkpoint(name, seed))
         for index in PICTURED:
-            mask = Image.fromarray(prediction.predict(model, dataset[index][0]).numpy())
-            mask.putpalette(emojivoc.voc_palette())
             paths.append(RESULTS / "predictions" / f"{name}-{dataset.ids[index]}.png")
-            mask.save(paths[-1])
+            emojivoc.write_mask(paths[-1], prediction.predict(model, dataset[index][0]).numpy())
     return paths
 
 
@@ -502,7 +495,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(write("speed", measure()).read_text(encoding="utf-8"))
     if options.what == "train":
         for name, seed, path in train_all(options.setups, options.seeds):
-            print(f"{name}, seed {seed}: {fcn.load(path).notes}", flush=True)
+            print(f"{name}, seed {seed}: {read_checkpoint(path)['notes']}", flush=True)
     if options.what == "score":
         rows = []
         for name, seed in itertools.product(options.setups, options.seeds):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import random
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from . import checkpoint, metrics
+from . import checkpoint, files, metrics
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}
 VOID = 255  # the label of pixels that count for nothing
@@ -261,13 +260,7 @@ class History:
         """
         if not self.rows:
             raise ValueError(f"{path}: nothing to write, no epoch has ended yet")
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        return path
+        return files.write_csv(path, self.rows)
 
     def plot(self, figure: Figure | None = None) -> Figure:
         """Draw the loss on the left, the validation scores and their baselines on the right.
@@ -526,9 +519,9 @@ class _Run:
         """Go through the batches once, or until the time is up."""
         self.model.train()
         self.losses, self.rates, self.images, before = [], [], 0, self.seconds
+        schedule = SCHEDULES[self.history.settings["schedule"]]
         started = time.perf_counter()
         for images, labels in train_iter:
-            schedule = SCHEDULES[self.history.settings["schedule"]]
             self.train_step(images, labels, self.lr * schedule(self.progress(steps, max_seconds)))
             bar.update()
             self.seconds = before + time.perf_counter() - started
@@ -549,15 +542,15 @@ class _Run:
                 f"batch of {max(1, n // 2)}, or a smaller crop, and restart the kernel"
             ) from error
         # the loss of the step before is there already; this one's would make a GPU wait
-        self._check_loss(self.step - 1)
+        self._check_loss(steps_ago=1)
 
-    def _check_loss(self, step: int) -> None:
-        """Stop where the loss of a step is no number: from there on the weights are spoilt."""
-        index = step - (self.step - len(self.losses)) - 1
-        if index >= 0 and not torch.isfinite(self.losses[index]):
-            loss = float(self.losses[index])
+    def _check_loss(self, steps_ago: int) -> None:
+        """Stop where a loss of this epoch is no number: from there on the weights are spoilt."""
+        place = -1 - steps_ago
+        if steps_ago < len(self.losses) and not torch.isfinite(self.losses[place]):
+            loss, step = float(self.losses[place]), self.step - steps_ago
             raise FloatingPointError(
-                f"the loss is {loss} at step {step}, with a learning rate of {self.rates[index]:.2g}: lower "
+                f"the loss is {loss} at step {step}, with a learning rate of {self.rates[place]:.2g}: lower "
                 f"the peak learning rate (now {self.lr:g}), use float32, and look for broken labels; the "
                 "weights are spoilt, so start anew or go on from the last checkpoint"
             )
@@ -582,7 +575,7 @@ class _Run:
 
     def end_epoch(self, val_iter: Iterable | None) -> None:
         """Write the epoch's row."""
-        self._check_loss(self.step)
+        self._check_loss(steps_ago=0)
         self.epoch += 1
         loss = float(torch.stack(self.losses).mean())
         row = {"epoch": self.epoch, "loss": loss, "images_per_second": self.speed}
