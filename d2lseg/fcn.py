@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import checkpoint, trunks
+from . import checkpoint, losses, trunks
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
 
 # Mean and standard deviation of the ImageNet training images, RGB in 0..1. Weights from ImageNet expect them.
@@ -133,6 +133,8 @@ class FCN(nn.Module):
     Source: Long, Shelhamer and Darrell, CVPR 2015, section 4.2 ("Combining what and where") and figure 3.
     """
 
+    sums_loss = True  # tells `training` that ``model(images, labels)`` gives the summed loss
+
     def __init__(
         self,
         variant: str = "32s",
@@ -178,27 +180,45 @@ class FCN(nn.Module):
             layer.reset_parameters()
         return layer
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Score each class at each pixel.
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Score each class at each pixel, or, where labels are given, sum the loss.
 
         Parameters
         ----------
         images : Tensor
             uint8 RGB, (N, 3, H, W), any H, W >= 1 in eval mode.
+        labels : Tensor, optional
+            Class indices, any integer dtype, (N, H, W); 255 is void.
 
         Returns
         -------
         Tensor
-            Logits, float, (N, C, H, W).
+            Logits, float, (N, C, H, W). With labels the cross-entropy summed over the labelled pixels, as
+            a float32 scalar; with bilinear upsampling the logits never exist at once then, see
+            `losses.upsampled_loss`.
 
         Raises
         ------
         TypeError
             If the pixels are not uint8.
         ValueError
-            If the shape is wrong, or the batch is too small to train batch normalisation on.
+            If a shape is wrong, or the batch is too small to train batch normalisation on.
         """
+        coarse = self._scores(images)
         height, width = images.shape[-2:]
+        if labels is None:
+            return self.upsample(coarse)[..., :height, :width]  # (N, C, h, w) -> (N, C, H, W)
+        if labels.shape != (len(images), height, width):
+            raise ValueError(
+                f"expected labels {(len(images), height, width)} for these images, got {tuple(labels.shape)}"
+            )
+        if not isinstance(self.upsample, BilinearUpsample):
+            return losses.summed_loss(self.upsample(coarse)[..., :height, :width], labels)
+        U_h, U_w = self.upsample.matrices(coarse.shape[-2:], torch.float32, coarse.device)
+        return losses.upsampled_loss(coarse, U_h[:height], U_w[:width], labels)
+
+    def _scores(self, images: Tensor) -> Tensor:
+        """Score each class at each cell of the variant's stride: (N, C, h, w)."""
         x = pad_to_multiple(self.standardize(images))  # (N, 3, H, W) -> (N, 3, 32h, 32w)
         self._check_batch_norm(x)
         x = x.contiguous(memory_format=torch.channels_last)  # the order that fast convolutions read
@@ -208,8 +228,7 @@ class FCN(nn.Module):
             x = self.upsample_to16(x) + self.score16(at16)  # (N, C, h, w) -> (N, C, 2h, 2w)
         if hasattr(self, "score8"):
             x = self.upsample_to8(x) + self.score8(at8)  # (N, C, 2h, 2w) -> (N, C, 4h, 4w)
-        x = self.upsample(x)  # -> (N, C, 32h, 32w)
-        return x[..., :height, :width]
+        return x
 
     def _check_batch_norm(self, padded: Tensor) -> None:
         """Refuse training batches whose last map holds a single value a channel: it has no variance."""

@@ -1,4 +1,4 @@
-"""Train and evaluate a segmentation model on one device, in the best precision it has."""
+"""Train and evaluate a segmentation model, in the best precision of its device, in one process or many."""
 
 from __future__ import annotations
 
@@ -7,154 +7,38 @@ import os
 import random
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from . import checkpoint, files, metrics
+from . import checkpoint, distributed, metrics
+from .devices import PRECISIONS, autocast, best_device, best_precision, set_seed, try_all_gpus, try_gpu
+from .history import History, LivePlot
+from .losses import VOID, labelled, segmentation_loss, summed_loss
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}
-VOID = 255  # the label of pixels that count for nothing
-
-
-def set_seed(seed: int) -> None:
-    """Seed Python, NumPy and torch, on every device.
-
-    Parameters
-    ----------
-    seed : int
-        Call it before a model is made: its first weights are drawn at random.
-    """
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def try_gpu(i: int = 0) -> torch.device:
-    """Give the i-th CUDA GPU if there is one, else the CPU.
-
-    Parameters
-    ----------
-    i : int
-        Number of the GPU.
-
-    Returns
-    -------
-    torch.device
-        ``cuda:i`` or ``cpu``.
-    """
-    return torch.device(f"cuda:{i}") if torch.cuda.device_count() > i else torch.device("cpu")
-
-
-def try_all_gpus() -> list[torch.device]:
-    """List all CUDA GPUs, or the CPU where there is none.
-
-    Returns
-    -------
-    list of torch.device
-        Never empty.
-    """
-    count = torch.cuda.device_count()
-    return [torch.device(f"cuda:{i}") for i in range(count)] or [torch.device("cpu")]
-
-
-def best_device() -> torch.device:
-    """Choose where to train: a CUDA GPU, else Apple's GPU, else the CPU.
-
-    Returns
-    -------
-    torch.device
-        The device.
-    """
-    if torch.cuda.is_available():
-        return torch.device("cuda:0")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def best_precision(device: torch.device | str) -> str:
-    """Choose the fastest number format that the device computes in hardware.
-
-    Parameters
-    ----------
-    device : torch.device or str
-        Where the model will run.
-
-    Returns
-    -------
-    {"bf16", "fp16", "float32"}
-        bf16 on CUDA from Ampere on and on CPUs with AVX-512 bf16 or AMX; fp16 on older CUDA; else float32.
-    """
-    device = torch.device(device)
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
-    return "bf16" if device.type == "cpu" and _cpu_has_bf16() else "float32"
-
-
-def _cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Ask Linux for the bf16 instructions; other systems do not say, and get float32."""
-    try:
-        words = cpuinfo.read_text().split()
-    except OSError:
-        return False
-    return "avx512_bf16" in words or "amx_bf16" in words
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Run convolutions and matrix products in the chosen precision.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the model runs.
-    precision : {"bf16", "fp16", "float32"}
-        float32 leaves everything as it is.
-
-    Returns
-    -------
-    context manager
-        For a ``with`` statement around the forward pass.
-
-    Raises
-    ------
-    ValueError
-        If the precision has another name.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=PRECISIONS[precision])
-
-
-def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Average cross-entropy over the labelled pixels of a batch.
-
-    Parameters
-    ----------
-    logits : Tensor
-        float, (N, C, H, W).
-    label : Tensor
-        Class indices, any integer dtype, (N, H, W); 255 is void and counts for nothing.
-
-    Returns
-    -------
-    Tensor
-        float32 scalar. A batch that is all void gives 0, with zero gradients.
-    """
-    # One image at a time: a float32 copy of all the logits at once would be the largest tensor of the step.
-    pairs = zip(logits.split(1), label.split(1), strict=True)
-    parts = [F.cross_entropy(z.float(), y.long(), ignore_index=VOID, reduction="sum") for z, y in pairs]
-    return torch.stack(parts).sum() / (label != VOID).sum().clamp(min=1)
+# what a training needs can be had from this room alone
+__all__ = [
+    "PRECISIONS",
+    "SCHEDULES",
+    "VOID",
+    "History",
+    "autocast",
+    "best_device",
+    "best_precision",
+    "evaluate",
+    "one_cycle",
+    "poly",
+    "segmentation_loss",
+    "set_seed",
+    "train",
+    "try_all_gpus",
+    "try_gpu",
+]
 
 
 def one_cycle(progress: float, warm_up: float = 0.3) -> float:
@@ -211,116 +95,6 @@ def poly(progress: float, power: float = 0.9) -> float:
 SCHEDULES = {"one_cycle": one_cycle, "poly": poly}
 
 
-@dataclass
-class History:
-    """What a training run measured, one row an epoch.
-
-    Parameters
-    ----------
-    settings : dict
-        Device, precision, seed, learning rate and so on.
-    rows : list of dict
-        Keys ``epoch``, ``loss``, ``images_per_second``, ``seconds`` (since the start) and, where there was a
-        validation set, ``pixel_acc``, ``miou``, ``baseline_acc``, ``baseline_miou``.
-    interrupted : bool
-        Whether the run was stopped before its end.
-    """
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    rows: list[dict[str, float]] = field(default_factory=list)
-    interrupted: bool = False
-
-    def __str__(self) -> str:
-        columns = ["epoch", "loss", "pixel_acc", "miou", "images_per_second", "seconds"]
-        heads = ["epoch", "loss", "pixel acc", "mIoU", "images/s", "seconds"]
-        shapes = ["{:.0f}", "{:.3f}", "{:.3f}", "{:.3f}", "{:.1f}", "{:.0f}"]
-        lines = ["  ".join(f"{head:>9}" for head in heads)]
-        for row in self.rows:
-            cells = (s.format(row[c]) if c in row else "-" for c, s in zip(columns, shapes, strict=True))
-            lines.append("  ".join(f"{cell:>9}" for cell in cells))
-        return "\n".join(lines)
-
-    def write_csv(self, path: str | os.PathLike) -> Path:
-        """Write the rows to a CSV file.
-
-        Parameters
-        ----------
-        path : path
-            The file; its first line names the columns.
-
-        Returns
-        -------
-        Path
-            The file written.
-
-        Raises
-        ------
-        ValueError
-            If there is no row.
-        """
-        if not self.rows:
-            raise ValueError(f"{path}: nothing to write, no epoch has ended yet")
-        return files.write_csv(path, self.rows)
-
-    def plot(self, figure: Figure | None = None) -> Figure:
-        """Draw the loss on the left, the validation scores and their baselines on the right.
-
-        Parameters
-        ----------
-        figure : Figure, optional
-            A figure to draw again; a new one by default.
-
-        Returns
-        -------
-        Figure
-            The figure drawn on.
-        """
-        figure = figure or plt.figure(figsize=(8, 2.8), layout="constrained")
-        figure.clear()
-        left, right = figure.subplots(1, 2)
-        epochs = [row["epoch"] for row in self.rows]
-        left.plot(epochs, [row["loss"] for row in self.rows], "o-", color="#0072b2")
-        left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-        if self.rows and "miou" in self.rows[0]:
-            for key, base, name, colour in (
-                ("pixel_acc", "baseline_acc", "pixel accuracy", "#d55e00"),
-                ("miou", "baseline_miou", "mIoU", "#009e73"),
-            ):
-                right.plot(epochs, [row[key] for row in self.rows], "o-", color=colour, label=name)
-                right.axhline(self.rows[0][base], ls="--", color=colour, label=f"{name}, all background")
-            right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-        right.set(xlabel="epoch", ylabel="validation score", ylim=(0, 1))
-        return figure
-
-
-class _LivePlot:
-    """Redraw a history in one place of a notebook; outside notebooks print its newest row."""
-
-    def __init__(self, history: History) -> None:
-        self.history, self.handle, self.figure = history, None, None
-        try:
-            from IPython import get_ipython
-
-            self.in_notebook = getattr(get_ipython(), "kernel", None) is not None
-        except ImportError:
-            self.in_notebook = False
-
-    def update(self) -> None:
-        """Show the newest row."""
-        if not self.in_notebook:
-            lines = str(self.history).splitlines()
-            print("\n".join(lines if len(lines) == 2 else lines[-1:]))
-            return
-        from IPython.display import display
-
-        self.figure = self.history.plot(self.figure)
-        if self.handle is None:
-            self.handle = display(self.figure, display_id=True)
-        else:
-            self.handle.update(self.figure)
-        plt.close(self.figure)  # or the notebook would draw it once more at the end of the cell
-
-
 def train(
     model: nn.Module,
     train_iter: DataLoader,
@@ -336,15 +110,21 @@ def train(
     live: bool = True,
     checkpoint_path: str | os.PathLike | None = None,
     resume: bool = False,
+    sync_batch_norm: bool = False,
 ) -> History:
     """Train a model with AdamW.
+
+    Inside `distributed.joined` all processes call it, each with its own share of the data. The first one
+    prints and writes the checkpoint.
 
     Parameters
     ----------
     model : nn.Module
-        Maps uint8 (N, 3, H, W) to logits (N, C, H, W); trained in place and left on ``device``.
+        Maps uint8 (N, 3, H, W) to logits (N, C, H, W); trained in place and left on ``device``. If it has
+        an attribute ``sums_loss`` that is true, it is called with the labels too, and gives the summed loss.
     train_iter : DataLoader
-        Batches of images, uint8 (N, 3, H, W), and labels, integer (N, H, W), 255 = void.
+        Batches of images, uint8 (N, 3, H, W), and labels, integer (N, H, W), 255 = void. A list of such
+        batches will do.
     val_iter : iterable, optional
         Batches for `evaluate` after each epoch.
     epochs, max_seconds : float
@@ -367,8 +147,11 @@ def train(
     checkpoint_path : path, optional
         After each epoch, what is needed to go on is written there; `fcn.load` reads the model from it.
     resume : bool
-        Go on from ``checkpoint_path`` if that file is there. With ``epochs``, on the same machine and number
+        Go on from ``checkpoint_path`` if that file is there. With ``epochs``, on the same CPU and number
         of threads, the result is the same bit by bit as without the interruption.
+    sync_batch_norm : bool
+        Whether batch normalisation sees the batches of all processes at once, see
+        `distributed.synchronize_batch_norm`. Worth it where a process has few pictures a batch.
 
     Returns
     -------
@@ -379,7 +162,8 @@ def train(
     ------
     ValueError
         If not exactly one of ``epochs`` and ``max_seconds`` is given and positive, there is no batch, the
-        schedule has another name, or the checkpoint is of a training with other settings.
+        schedule has another name, the checkpoint is of a training with other settings, or
+        ``sync_batch_norm`` is asked for without CUDA.
     FloatingPointError
         If the loss is no longer a finite number.
     MemoryError
@@ -390,17 +174,18 @@ def train(
     settings = {"schedule": schedule, "seed": seed, "epochs": epochs, "max_seconds": max_seconds}
     _check_settings(settings, train_iter)
     device = torch.device(device) if device is not None else best_device()
-    run = _Run(model, device, precision or best_precision(device), lr, weight_decay)
+    run = _Run(model, device, precision or best_precision(device), lr, weight_decay, sync_batch_norm)
     run.history.settings |= settings | {"batches": len(train_iter)}
-    if resume and Path(checkpoint_path).is_file():
+    if resume:
         run.restore(checkpoint_path)
-    curve = _LivePlot(run.history) if live else None
-    steps = max(1, round(epochs * len(train_iter))) if epochs else None
+    live = live and run.ranks.first
+    curve = LivePlot(run.history) if live else None
+    run.steps = max(1, round(epochs * len(train_iter))) if epochs else None
     try:
-        with tqdm(total=steps, initial=run.step, disable=not live, unit="batch", desc="training") as bar:
-            while not run.finished(steps, max_seconds):
+        with tqdm(total=run.steps, initial=run.step, disable=not live, unit="batch", desc="training") as bar:
+            while not run.finished:
                 _shuffle(train_iter, seed, run.epoch)
-                run.train_epoch(train_iter, steps, max_seconds, bar)
+                run.train_epoch(train_iter, bar)
                 run.end_epoch(val_iter)
                 if checkpoint_path is not None:
                     run.save(checkpoint_path)
@@ -408,7 +193,8 @@ def train(
                     curve.update()
     except KeyboardInterrupt:
         run.history.interrupted = True
-        print(f"Interrupted in epoch {run.epoch + 1}: the model keeps what it has learned so far.")
+        if run.ranks.first:
+            print(f"Interrupted in epoch {run.epoch + 1}: the model keeps what it has learned so far.")
     return run.history
 
 
@@ -427,10 +213,11 @@ def _check_settings(settings: dict[str, Any], train_iter: DataLoader) -> None:
 
 def _shuffle(train_iter: DataLoader, seed: int, epoch: int) -> None:
     """Make the order and the augmentation of an epoch depend on (seed, epoch) alone."""
-    if hasattr(train_iter.dataset, "set_epoch"):
-        train_iter.dataset.set_epoch(epoch)
-    if train_iter.generator is not None:
-        train_iter.generator.manual_seed(seed * 100_003 + epoch)
+    dataset, generator = getattr(train_iter, "dataset", None), getattr(train_iter, "generator", None)
+    if hasattr(dataset, "set_epoch"):
+        dataset.set_epoch(epoch)
+    if generator is not None:
+        generator.manual_seed(seed * 100_003 + epoch)
 
 
 def _random_states() -> dict[str, Any]:
@@ -459,34 +246,57 @@ class _Run:
     """The moving parts of one training run: optimiser, clock, step counter."""
 
     def __init__(
-        self, model: nn.Module, device: torch.device, precision: str, lr: float, weight_decay: float
+        self,
+        model: nn.Module,
+        device: torch.device,
+        precision: str,
+        lr: float,
+        weight_decay: float,
+        sync_batch_norm: bool = False,
     ) -> None:
+        if sync_batch_norm:
+            model = distributed.synchronize_batch_norm(model, device)
         # channels_last is the order in which the fast convolution kernels read
         self.model = model.to(device, memory_format=torch.channels_last)
         self.device, self.precision, self.lr = device, precision, lr
+        self.ranks = distributed.ranks()
         trained = [p for p in model.parameters() if p.requires_grad]
         # fused: one pass over all parameters, about a third of the time
         fused = device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=weight_decay, fused=fused)
         # fp16 has few exponent bits: the scaler keeps small gradients from becoming zero
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.loss = distributed.parallel(_SummedLoss(self.model), device)
+        self.steps: int | None = None
         self.step = self.epoch = 0
         self.seconds = 0.0
         self.losses: list[Tensor] = []
         self.rates: list[float] = []
-        settings = {"device": str(device), "precision": precision, "lr": lr, "weight_decay": weight_decay}
+        settings = {"device": device.type, "precision": precision, "lr": lr, "weight_decay": weight_decay}
+        settings |= {"processes": self.ranks.world_size, "sync_batch_norm": sync_batch_norm}
         self.history = History(settings)
+        self._random_apart()
+
+    def _random_apart(self) -> None:
+        """Let every process but the first draw random numbers, for dropout, of its own."""
+        if not self.ranks.first:
+            torch.manual_seed(torch.initial_seed() + self.ranks.rank)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model and all that the next step depends on."""
+        if not self.ranks.first:
+            return
         state = {"settings": self.history.settings, "rows": self.history.rows, "random": _random_states()}
         state |= {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
         state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
         checkpoint.write(path, checkpoint.describe(self.model) | {"training": state})
 
     def restore(self, path: str | os.PathLike) -> None:
-        """Go back to where `save` was."""
-        content = checkpoint.read(path)
+        """Go back to where `save` was, if it ever was."""
+        # read once and handed on: the other machines need not see the file
+        content = distributed.from_first(lambda: checkpoint.read(path) if Path(path).is_file() else None)
+        if content is None:
+            return
         state = content.get("training")
         if state is None:
             raise ValueError(f"{path}: a model without the state of its training; start anew without resume")
@@ -506,28 +316,38 @@ class _Run:
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.history.rows[:] = state["rows"]
         _set_random_states(state["random"])
+        self._random_apart()
 
-    def progress(self, steps: int | None, max_seconds: float | None) -> float:
-        return self.step / steps if steps else self.seconds / max_seconds
+    @property
+    def progress(self) -> float:
+        """The share of the training that is done."""
+        return self.step / self.steps if self.steps else self.seconds / self.history.settings["max_seconds"]
 
-    def finished(self, steps: int | None, max_seconds: float | None) -> bool:
-        return self.progress(steps, max_seconds) >= 1
+    @property
+    def finished(self) -> bool:
+        return self.progress >= 1
 
-    def train_epoch(
-        self, train_iter: DataLoader, steps: int | None, max_seconds: float | None, bar: tqdm
-    ) -> None:
+    def train_epoch(self, train_iter: DataLoader, bar: tqdm) -> None:
         """Go through the batches once, or until the time is up."""
         self.model.train()
         self.losses, self.rates, self.images, before = [], [], 0, self.seconds
         schedule = SCHEDULES[self.history.settings["schedule"]]
         started = time.perf_counter()
         for images, labels in train_iter:
-            self.train_step(images, labels, self.lr * schedule(self.progress(steps, max_seconds)))
+            self.train_step(images, labels, self.lr * schedule(self.progress))
             bar.update()
-            self.seconds = before + time.perf_counter() - started
-            if self.finished(steps, max_seconds):
+            self.seconds = before + self._elapsed(started)
+            if self.finished:
                 break
-        self.speed = self.images / (self.seconds - before)
+        self.speed = self.images * self.ranks.world_size / (self.seconds - before)
+
+    def _elapsed(self, started: float) -> float:
+        """Give the seconds since then; where the time decides on the end, all processes get the same."""
+        elapsed = time.perf_counter() - started
+        if self.steps or self.ranks.world_size == 1:
+            return elapsed
+        clock = torch.tensor(elapsed, dtype=torch.float64, device=self.device)
+        return float(distributed.summed(clock)) / self.ranks.world_size
 
     def train_step(self, images: Tensor, labels: Tensor, lr: float) -> None:
         """Take a step, and put words to what can go wrong in it."""
@@ -561,9 +381,11 @@ class _Run:
         labels = labels.to(self.device, non_blocking=True)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        # The gradients of all processes will be averaged. So each divides its sum by the mean number of
+        # labelled pixels of all, not by its own: a pixel weighs the same wherever it lies.
+        pixels = distributed.summed(labelled(labels)).clamp(min=1) / self.ranks.world_size
         with autocast(self.device, self.precision):
-            logits = self.model(images)
-        loss = segmentation_loss(logits, labels)
+            loss = self.loss(images, labels) / pixels
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -577,15 +399,30 @@ class _Run:
         """Write the epoch's row."""
         self._check_loss(steps_ago=0)
         self.epoch += 1
-        loss = float(torch.stack(self.losses).mean())
+        loss = float(distributed.summed(torch.stack(self.losses).mean())) / self.ranks.world_size
         row = {"epoch": self.epoch, "loss": loss, "images_per_second": self.speed}
         row["seconds"] = self.seconds
         if val_iter is not None:
+            distributed.share_buffers(self.model)  # the running means are each process's own until now
             matrix = evaluate(self.model, val_iter, self.device, self.precision)
             ours, base = metrics.scores(matrix), metrics.background_baseline(matrix)
             row |= {"pixel_acc": ours.pixel_acc, "miou": ours.miou}
             row |= {"baseline_acc": base.pixel_acc, "baseline_miou": base.miou}
         self.history.rows.append(row)
+
+
+class _SummedLoss(nn.Module):
+    """A model and its loss as one module, because DistributedDataParallel wraps what gives the loss."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Sum the cross-entropy over the labelled pixels."""
+        if getattr(self.model, "sums_loss", False):
+            return self.model(images, labels)
+        return summed_loss(self.model(images), labels)
 
 
 def evaluate(
@@ -595,6 +432,9 @@ def evaluate(
     precision: str | None = None,
 ) -> Tensor:
     """Predict every batch and count true against predicted classes.
+
+    Inside `distributed.joined` all processes call it, each with its own share of the pictures, and all get
+    the sum.
 
     Parameters
     ----------
@@ -633,4 +473,4 @@ def evaluate(
         model.train(was_training)
     if total is None:
         raise ValueError("nothing to evaluate: the iterator gave no batch")
-    return total.cpu()
+    return distributed.summed(total).cpu()

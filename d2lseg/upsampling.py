@@ -9,6 +9,8 @@ values on the output positions i*s - p, ..., i*s - p + k - 1. Everything below f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -428,19 +430,41 @@ class BilinearUpsample(nn.Module):
             raise ValueError(f"the input has shape {tuple(Z.shape)}; expected (N, C, h, w)")
         if not Z.is_floating_point():
             raise TypeError(f"the input has dtype {Z.dtype}; expected a floating point tensor")
-        U_h, U_w = self._matrix(Z.shape[2], Z), self._matrix(Z.shape[3], Z)
+        U_h, U_w = self.matrices(Z.shape[2:], Z.dtype, Z.device)
         tall = U_h @ Z  # (N, C, h, w) -> (N, C, H, w), many small products
         return tall @ U_w.T  # (N, C, H, w) -> (N, C, H, W), one large one, also in the backward pass
 
-    def _matrix(self, size: int, like: torch.Tensor) -> torch.Tensor:
+    def matrices(
+        self, size: Sequence[int], dtype: torch.dtype, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the two matrices that `forward` multiplies with.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Height h and width w of the input.
+        dtype : torch.dtype
+            Of the matrices.
+        device : torch.device
+            Where they are needed.
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            (h * factor, h) and (w * factor, w), see `bilinear_matrix`.
+        """
+        height, width = size
+        return self._matrix(height, dtype, device), self._matrix(width, dtype, device)
+
+    def _matrix(self, size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         """Give the matrix for one axis, from the kept ones where it is there."""
-        key = (size, like.dtype, like.device)
+        key = (size, dtype, device)
         if key not in self._matrices:
             if len(self._matrices) >= self._KEEP:
                 self._matrices.pop(next(iter(self._matrices)))  # the oldest
             with torch.inference_mode(False):  # a matrix made in inference mode could not be trained through
                 U = bilinear_matrix(size, self.factor, self.border, self.centre)
-                self._matrices[key] = U.to(like.device, like.dtype)
+                self._matrices[key] = U.to(device, dtype)
         return self._matrices[key]
 
     def __getstate__(self) -> dict:

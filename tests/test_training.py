@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from d2lseg import checkpoint, metrics, training
+from d2lseg import checkpoint, devices, metrics, training
 
 
 class Tiny(nn.Module):
@@ -418,6 +418,7 @@ def test_precision_on_cuda_follows_the_generation(monkeypatch, capability, preci
 def test_several_gpus_are_listed(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     assert [str(d) for d in training.try_all_gpus()] == ["cuda:0", "cuda:1"]
     assert str(training.try_gpu(1)) == "cuda:1" and str(training.best_device()) == "cuda:0"
 
@@ -427,9 +428,9 @@ def test_several_gpus_are_listed(monkeypatch):
 )
 def test_cpu_precision_follows_the_flags(tmp_path, monkeypatch, flags, has_bf16):
     (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
-    assert training._cpu_has_bf16(tmp_path / "cpuinfo") is has_bf16
-    assert training._cpu_has_bf16(tmp_path / "absent") is False
-    monkeypatch.setattr(training, "_cpu_has_bf16", lambda: has_bf16)
+    assert devices._cpu_has_bf16(tmp_path / "cpuinfo") is has_bf16
+    assert devices._cpu_has_bf16(tmp_path / "absent") is False
+    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: has_bf16)
     assert training.best_precision("cpu") == ("bf16" if has_bf16 else "float32")
     assert training.best_precision("mps") == "float32"
 

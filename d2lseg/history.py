@@ -1,0 +1,123 @@
+"""What a training run measured, as a table, a file and a curve that grows while it runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from . import files
+
+
+@dataclass
+class History:
+    """What a training run measured, one row an epoch.
+
+    Parameters
+    ----------
+    settings : dict
+        Device, precision, seed, learning rate and so on.
+    rows : list of dict
+        Keys ``epoch``, ``loss``, ``images_per_second``, ``seconds`` (since the start) and, where there was a
+        validation set, ``pixel_acc``, ``miou``, ``baseline_acc``, ``baseline_miou``.
+    interrupted : bool
+        Whether the run was stopped before its end.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, float]] = field(default_factory=list)
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        columns = ["epoch", "loss", "pixel_acc", "miou", "images_per_second", "seconds"]
+        heads = ["epoch", "loss", "pixel acc", "mIoU", "images/s", "seconds"]
+        shapes = ["{:.0f}", "{:.3f}", "{:.3f}", "{:.3f}", "{:.1f}", "{:.0f}"]
+        lines = ["  ".join(f"{head:>9}" for head in heads)]
+        for row in self.rows:
+            cells = (s.format(row[c]) if c in row else "-" for c, s in zip(columns, shapes, strict=True))
+            lines.append("  ".join(f"{cell:>9}" for cell in cells))
+        return "\n".join(lines)
+
+    def write_csv(self, path: str | os.PathLike) -> Path:
+        """Write the rows to a CSV file.
+
+        Parameters
+        ----------
+        path : path
+            The file; its first line names the columns.
+
+        Returns
+        -------
+        Path
+            The file written.
+
+        Raises
+        ------
+        ValueError
+            If there is no row.
+        """
+        if not self.rows:
+            raise ValueError(f"{path}: nothing to write, no epoch has ended yet")
+        return files.write_csv(path, self.rows)
+
+    def plot(self, figure: Figure | None = None) -> Figure:
+        """Draw the loss on the left, the validation scores and their baselines on the right.
+
+        Parameters
+        ----------
+        figure : Figure, optional
+            A figure to draw again; a new one by default.
+
+        Returns
+        -------
+        Figure
+            The figure drawn on.
+        """
+        figure = figure or plt.figure(figsize=(8, 2.8), layout="constrained")
+        figure.clear()
+        left, right = figure.subplots(1, 2)
+        epochs = [row["epoch"] for row in self.rows]
+        left.plot(epochs, [row["loss"] for row in self.rows], "o-", color="#0072b2")
+        left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+        if self.rows and "miou" in self.rows[0]:
+            for key, base, name, colour in (
+                ("pixel_acc", "baseline_acc", "pixel accuracy", "#d55e00"),
+                ("miou", "baseline_miou", "mIoU", "#009e73"),
+            ):
+                right.plot(epochs, [row[key] for row in self.rows], "o-", color=colour, label=name)
+                right.axhline(self.rows[0][base], ls="--", color=colour, label=f"{name}, all background")
+            right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        right.set(xlabel="epoch", ylabel="validation score", ylim=(0, 1))
+        return figure
+
+
+class LivePlot:
+    """Redraw a history in one place of a notebook; outside notebooks print its newest row."""
+
+    def __init__(self, history: History) -> None:
+        self.history, self.handle, self.figure = history, None, None
+        try:
+            from IPython import get_ipython
+
+            self.in_notebook = getattr(get_ipython(), "kernel", None) is not None
+        except ImportError:
+            self.in_notebook = False
+
+    def update(self) -> None:
+        """Show the newest row."""
+        if not self.in_notebook:
+            lines = str(self.history).splitlines()
+            print("\n".join(lines if len(lines) == 2 else lines[-1:]))
+            return
+        from IPython.display import display
+
+        self.figure = self.history.plot(self.figure)
+        if self.handle is None:
+            self.handle = display(self.figure, display_id=True)
+        else:
+            self.handle.update(self.figure)
+        plt.close(self.figure)  # or the notebook would draw it once more at the end of the cell
