@@ -171,6 +171,28 @@ def summed(tensor: Tensor) -> Tensor:
     return total
 
 
+def largest(number: int, device: torch.device) -> int:
+    """Give the largest of the numbers that the processes have.
+
+    Parameters
+    ----------
+    number : int
+        This process's own.
+    device : torch.device
+        Where the processes exchange it.
+
+    Returns
+    -------
+    int
+        The same in each process.
+    """
+    if ranks().world_size == 1:
+        return number
+    box = torch.tensor(number, device=device)
+    dist.all_reduce(box, dist.ReduceOp.MAX)
+    return int(box)
+
+
 def from_first(make: Callable[[], Any]) -> Any:
     """Compute something in the first process and hand it to all.
 

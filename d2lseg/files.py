@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and small text files."""
 
 from __future__ import annotations
 
@@ -39,6 +39,35 @@ def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """Read a small text file, such as a list of names.
+
+    Parameters
+    ----------
+    path : path
+        UTF-8. A byte-order mark at its beginning, which Windows writes, is left out.
+
+    Returns
+    -------
+    str
+        Its content.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not UTF-8.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8") from error
 
 
 def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from tqdm.auto import tqdm
 
 from . import files
 
@@ -111,7 +112,7 @@ class LivePlot:
         """Show the newest row."""
         if not self.in_notebook:
             lines = str(self.history).splitlines()
-            print("\n".join(lines if len(lines) == 2 else lines[-1:]))
+            tqdm.write("\n".join(lines if len(lines) == 2 else lines[-1:]))  # above the bar, not into it
             return
         from IPython.display import display
 

@@ -268,7 +268,7 @@ class _Run:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.loss = distributed.parallel(_SummedLoss(self.model), device)
         self.steps: int | None = None
-        self.step = self.epoch = 0
+        self.step = self.epoch = self.images = 0
         self.seconds = 0.0
         self.losses: list[Tensor] = []
         self.rates: list[float] = []
@@ -455,7 +455,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        If there is no batch.
+        If there is no batch, in any of the processes.
     """
     device = torch.device(device) if device is not None else next(model.parameters()).device
     precision = precision or best_precision(device)
@@ -471,6 +471,10 @@ def evaluate(
                 total = counts if total is None else total + counts
     finally:
         model.train(was_training)
-    if total is None:
+    # a process without a picture, where there are fewer pictures than processes, adds zeros
+    classes = distributed.largest(0 if total is None else len(total), device)
+    if classes == 0:
         raise ValueError("nothing to evaluate: the iterator gave no batch")
+    if total is None:
+        total = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     return distributed.summed(total).cpu()

@@ -26,23 +26,13 @@ from torchvision.datasets import VOCSegmentation
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
-VOC_CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus",
-    "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
-    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
+from .classes import VOC, VOC_CLASSES, VOC_COLORMAP, VOID, VOID_COLOR, ClassList, read_classes
+from .files import read_text
 
-VOC_COLORMAP = (
-    (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128),
-    (128, 128, 128), (64, 0, 0), (192, 0, 0), (64, 128, 0), (192, 128, 0), (64, 0, 128), (192, 0, 128),
-    (64, 128, 128), (192, 128, 128), (0, 64, 0), (128, 64, 0), (0, 192, 0), (128, 192, 0), (0, 64, 128),
-)  # fmt: skip
-
-VOID = 255
-VOID_COLOR = (224, 224, 192)
 MEAN_COLOR = (124, 116, 104)  # the mean colour of ImageNet, (0.485, 0.456, 0.406) * 255, rounded
 
-_KNOWN = frozenset((*range(len(VOC_CLASSES)), VOID))
+CLASSES_FILE = "classes.txt"  # in the folder of a dataset that has classes of its own
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _LAYOUT = (
     "expected a folder in VOC layout: JPEGImages/ID.jpg, SegmentationClass/ID.png and lists of IDs in "
     "ImageSets/Segmentation/. emojivoc.prepare() draws one, voc.download() fetches VOC 2012"
@@ -67,6 +57,28 @@ def data_dir() -> Path:
         folder = Path.home() / ".cache" / "d2lseg"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def folder_classes(voc_dir: str | Path) -> ClassList:
+    """Tell which classes the masks of a folder have.
+
+    Parameters
+    ----------
+    voc_dir : str or Path
+        A folder in VOC layout.
+
+    Returns
+    -------
+    ClassList
+        Those of its ``classes.txt`` where it has one, see `read_classes`; else VOC's.
+
+    Raises
+    ------
+    ValueError
+        Where the file is there and not a list of classes.
+    """
+    path = Path(voc_dir) / CLASSES_FILE
+    return read_classes(path) if path.is_file() else VOC
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -94,7 +106,7 @@ def read_image(path: str | Path) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))  # (H, W, 3) -> (3, H, W)
 
 
-def read_mask(path: str | Path) -> Tensor:
+def read_mask(path: str | Path, classes: ClassList = VOC) -> Tensor:
     """Read a mask as class indices.
 
     A palette PNG, VOC's own format, is read by index, and the colours of its palette are checked. An RGB
@@ -104,35 +116,37 @@ def read_mask(path: str | Path) -> Tensor:
     ----------
     path : str or Path
         The mask file, lossless (PNG).
+    classes : ClassList
+        Which classes it may hold.
 
     Returns
     -------
     Tensor
-        uint8 (H, W), values 0..20 or 255 (void).
+        uint8 (H, W), the index of a class or 255 (void).
 
     Raises
     ------
     FileNotFoundError
         Where there is no such file.
     ValueError
-        Where an index or a colour is not VOC's (named with its position), the palette is another one,
+        Where an index or a colour is no class's (named with its position), the palette is another one,
         or the file is no image of these three kinds.
     """
     with _open(path) as image:
         mode, palette, pixels = image.mode, image.getpalette(), np.array(image)
     if mode == "RGB":
-        return voc_label_indices(torch.from_numpy(pixels).permute(2, 0, 1), name=str(path))
+        return voc_label_indices(torch.from_numpy(pixels).permute(2, 0, 1), str(path), classes.colormap)
     if mode not in ("P", "L"):
         raise ValueError(
             f"{path}: its PIL mode is {mode!r}; a mask is a palette PNG ('P'), a greyscale PNG of "
-            "class indices ('L') or an RGB PNG of VOC's colours. Save it as one of them"
+            "class indices ('L') or an RGB PNG of the classes' colours. Save it as one of them"
         )
     label = torch.from_numpy(pixels)
     present = np.bincount(pixels.ravel(), minlength=256).nonzero()[0].tolist()
-    if not _KNOWN.issuperset(present):
-        _check_indices(label, str(path))
-    if mode == "P":
-        _check_palette(label, present, palette, str(path))
+    if any(len(classes.names) <= index < VOID for index in present):
+        _check_indices(label, str(path), len(classes.names))
+    if mode == "P" and classes.colours:
+        _check_palette(label, present, palette, classes.colours, str(path))
     return label
 
 
@@ -166,23 +180,36 @@ def _check_indices(label: Tensor, name: str, num_classes: int = len(VOC_CLASSES)
         )
 
 
-def _check_palette(label: Tensor, present: Sequence[int], palette: Sequence[int], name: str) -> None:
-    """Refuse a palette that gives one of the indices in use another colour than VOC's."""
+def _check_palette(
+    label: Tensor,
+    present: Sequence[int],
+    palette: Sequence[int],
+    colormap: Sequence[Sequence[int]],
+    name: str,
+) -> None:
+    """Refuse a palette that gives one of the indices in use another colour than its class has."""
     for index in present:
         found = tuple(palette[3 * index : 3 * index + 3])
-        expected = VOID_COLOR if index == VOID else VOC_COLORMAP[index]
+        expected = VOID_COLOR if index == VOID else colormap[index]
         if found != expected:
             raise ValueError(
-                f"{name}: its palette gives index {index} the colour {found or 'none'}, VOC's gives "
-                f"{expected}, first at (row, column) {_first(label == index)}. The mask was made for other "
-                "classes: save it with VOC's palette, or as RGB in VOC's colours"
+                f"{name}: its palette gives index {index} the colour {found or 'none'}, {_owner(colormap)} "
+                f"palette {expected}, first at (row, column) {_first(label == index)}. The mask was made for "
+                "other classes: save it with the right palette, or as RGB in the classes' colours"
             )
 
 
-def voc_label_indices(colour_image: Tensor, name: str = "label") -> Tensor:
-    """Turn a mask painted in VOC's colours into class indices.
+def _owner(colormap: Sequence[Sequence[int]]) -> str:
+    """Say in an error whose colours they are."""
+    return "VOC's" if colormap is VOC_COLORMAP else "the classes'"
 
-    The 22 known colours are looked up by binary search, so no table of all 16.7 million is needed.
+
+def voc_label_indices(
+    colour_image: Tensor, name: str = "label", colormap: Sequence[Sequence[int]] = VOC_COLORMAP
+) -> Tensor:
+    """Turn a mask painted in VOC's colours, or others, into class indices.
+
+    The few known colours are looked up by binary search, so no table of all 16.7 million is needed.
 
     Parameters
     ----------
@@ -190,24 +217,26 @@ def voc_label_indices(colour_image: Tensor, name: str = "label") -> Tensor:
         uint8 (3, H, W), RGB.
     name : str
         What to call the mask in an error.
+    colormap : sequence of (int, int, int)
+        One RGB triple a class.
 
     Returns
     -------
     Tensor
-        uint8 (H, W), values 0..20 or 255 (void).
+        uint8 (H, W), the index of a class or 255 (void).
 
     Raises
     ------
     ValueError
-        Where a colour is not VOC's (named with its position), or shape or dtype is another.
+        Where a colour is no class's (named with its position), or shape or dtype is another.
     """
     if colour_image.ndim != 3 or colour_image.shape[0] != 3 or colour_image.dtype != torch.uint8:
         raise ValueError(
             f"{name}: expected a uint8 RGB mask (3, H, W), got {colour_image.dtype} "
             f"{tuple(colour_image.shape)}"
         )
-    known = torch.tensor([*VOC_COLORMAP, VOID_COLOR], dtype=torch.int32)  # (22, 3)
-    index = torch.tensor([*range(len(VOC_COLORMAP)), VOID], dtype=torch.uint8)  # (22,)
+    known = torch.tensor([*colormap, VOID_COLOR], dtype=torch.int32)  # (C + 1, 3)
+    index = torch.tensor([*range(len(colormap)), VOID], dtype=torch.uint8)  # (C + 1,)
     codes, order = _colour_code(known.T).sort()
     wanted = _colour_code(colour_image.int())  # (3, H, W) -> (H, W)
     place = torch.searchsorted(codes, wanted).clamp(max=len(codes) - 1)
@@ -216,8 +245,8 @@ def voc_label_indices(colour_image: Tensor, name: str = "label") -> Tensor:
         row, column = _first(wrong)
         raise ValueError(
             f"{name}: colour {tuple(colour_image[:, row, column].tolist())} at (row, column) {(row, column)} "
-            "is none of VOC's. A mask must be stored without loss (PNG, never JPEG) and never be resized "
-            "smoothly"
+            f"is not in {_owner(colormap)} colours. A mask must be stored without loss (PNG, never JPEG) and "
+            "never be resized smoothly"
         )
     return index[order][place]
 
@@ -425,11 +454,15 @@ class VOCSegDataset(Dataset):
         say. What the crop pads is void afterwards all the same.
     scale : (float, float), optional
         Smallest and largest factor of a random change of size before the crop; ``None`` changes none.
+    classes : ClassList, optional
+        The classes of the masks; by default those of the folder, see `folder_classes`.
 
     Attributes
     ----------
     ids : list of str
         Names of the pictures.
+    class_list : ClassList
+        Names and colours of the classes.
     classes : tuple of str
         Names of the classes, by index.
 
@@ -451,6 +484,7 @@ class VOCSegDataset(Dataset):
         cache: bool = False,
         target_transform: Callable[[Tensor], Tensor] | None = None,
         scale: tuple[float, float] | None = None,
+        classes: ClassList | None = None,
     ) -> None:
         if scale is not None:
             _check_scale(scale)
@@ -459,7 +493,8 @@ class VOCSegDataset(Dataset):
         self.voc_dir, self.split = Path(voc_dir), split
         self.crop_size, self.flip, self.seed = crop_size, flip, seed
         self.target_transform, self.scale = target_transform, scale
-        self.classes = VOC_CLASSES
+        self.class_list = classes or folder_classes(voc_dir)
+        self.classes = self.class_list.names
         self.ids = _read_ids(self.voc_dir, split)
         for path in (path for name in self.ids for path in self.paths(name)):
             if not path.is_file():
@@ -503,7 +538,9 @@ class VOCSegDataset(Dataset):
         tuple of Path
             Image and mask.
         """
-        return self.voc_dir / "JPEGImages" / f"{name}.jpg", self.voc_dir / "SegmentationClass" / f"{name}.png"
+        images = [self.voc_dir / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
+        image = next((path for path in images if path.is_file()), images[0])
+        return image, self.voc_dir / "SegmentationClass" / f"{name}.png"
 
     def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Read one picture, then crop and mirror it where that was asked for.
@@ -547,7 +584,7 @@ class VOCSegDataset(Dataset):
             image, label = self._cache[index]
             return image.clone(), label.clone()  # so that nobody paints in the cache
         image_path, mask_path = self.paths(self.ids[index])
-        image, label = read_image(image_path), read_mask(mask_path)
+        image, label = read_image(image_path), read_mask(mask_path, self.class_list)
         _check_pair(image, label, f"{image_path} and its mask")
         if self._cache is not None:
             self._cache[index] = image.clone(), label.clone()
@@ -562,7 +599,7 @@ def _read_ids(voc_dir: Path, split: str) -> list[str]:
     path = folder / f"{split}.txt"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list; {_LAYOUT}")
-    ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    ids = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not ids:
         raise ValueError(f"{path}: the list is empty; expected one ID a line")
     return ids
@@ -577,20 +614,23 @@ def _generator(*key: int) -> torch.Generator:
 class _EpochSampler(Sampler):
     """Shuffle by (seed, epoch); each pass that nobody chose an epoch for takes the next one.
 
-    It hands out (epoch, position), so items still on their way to a worker keep their own epoch.
+    It hands out (epoch, position), so items still on their way to a worker keep their own epoch. Of several
+    processes each takes every ``world_size``-th picture of the same order. As with torch's
+    ``DistributedSampler`` all take equally many, for which the first few may come twice.
     """
 
-    def __init__(self, dataset: VOCSegDataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: VOCSegDataset, rank: int = 0, world_size: int = 1) -> None:
+        self.dataset, self.rank, self.world_size = dataset, rank, world_size
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return -(-len(self.dataset) // self.world_size)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch = self.dataset.epoch
         self.dataset.set_epoch(epoch + 1)
-        order = torch.randperm(len(self), generator=_generator(self.dataset.seed, epoch, 0))
-        yield from ((epoch, index) for index in order.tolist())
+        order = torch.randperm(len(self.dataset), generator=_generator(self.dataset.seed, epoch, 0))
+        places = range(self.rank, len(self) * self.world_size, self.world_size)
+        yield from ((epoch, int(order[place % len(order)])) for place in places)
 
 
 def read_voc_images(
@@ -633,6 +673,9 @@ def load_data_voc(
     cache: bool = False,
     target_transform: Callable[[Tensor], Tensor] | None = None,
     scale: tuple[float, float] | None = None,
+    classes: ClassList | None = None,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> tuple[DataLoader, DataLoader]:
     """Give batches for training and whole images for validation.
 
@@ -656,6 +699,11 @@ def load_data_voc(
         Maps each label of both, see `VOCSegDataset`.
     scale : (float, float), optional
         Smallest and largest factor of a random change of size of the training pictures.
+    classes : ClassList, optional
+        The classes of the masks; by default those of the folder, see `folder_classes`.
+    rank, world_size : int
+        Give only the share of this one of several processes: equally many training pictures to each, and
+        each validation picture to exactly one.
 
     Returns
     -------
@@ -673,20 +721,25 @@ def load_data_voc(
     if num_workers is None:
         waits = sys.platform == "linux" and torch.cuda.is_available()
         num_workers = min(4, os.cpu_count() or 1) if waits else 0
-    kept = {"cache": cache, "target_transform": target_transform}
+    kept = {"cache": cache, "target_transform": target_transform, "classes": classes}
     train = VOCSegDataset(voc_dir, "train", crop_size, flip=True, seed=seed, scale=scale, **kept)
     val = VOCSegDataset(voc_dir, "val", **kept)
     # A generator of their own: reading must not move torch's global random state.
     shared = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
+    shared["pin_memory"] = torch.cuda.is_available()  # so that the copy to the GPU runs beside its work
+    sampler = _EpochSampler(train, rank, world_size)
     train_iter = DataLoader(
         train,
         batch_size,
-        sampler=_EpochSampler(train),
-        drop_last=len(train) >= batch_size,
+        sampler=sampler,
+        drop_last=len(sampler) >= batch_size,
         generator=torch.Generator().manual_seed(seed),
         **shared,
     )
-    return train_iter, DataLoader(val, 1, generator=torch.Generator().manual_seed(seed), **shared)
+    share = range(rank, len(val), world_size)
+    return train_iter, DataLoader(
+        val, 1, sampler=share, generator=torch.Generator().manual_seed(seed), **shared
+    )
 
 
 def download(root: str | Path | None = None) -> Path:

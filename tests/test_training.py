@@ -1,6 +1,10 @@
 import csv
 import math
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
@@ -10,6 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from d2lseg import checkpoint, devices, metrics, training
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Tiny(nn.Module):
@@ -253,6 +259,55 @@ def test_resumed_training_equals_an_uninterrupted_one_bit_by_bit(tmp_path, preci
         assert {k: row[k] for k in same} == {k: want[k] for k in same}
     seconds = [row["seconds"] for row in history.rows]
     assert seconds == sorted(seconds)
+
+
+KILLED = """
+import os, random, signal, sys, time
+sys.path[:0] = sys.argv[2:]
+import torch
+torch.set_num_threads(1)
+from d2lseg import checkpoint
+from test_training import SETTINGS, dropping, loader
+from d2lseg import training
+
+path, rng, epochs = sys.argv[1] + "/last.pt", random.Random(0), []
+
+def start(path):
+    "A process of its own: it has all modules already, so it trains at once."
+    pid = os.fork()
+    if pid == 0:
+        options = SETTINGS | {"epochs": 150, "checkpoint_path": path, "resume": True}
+        training.train(dropping(), loader(), **options)
+        os._exit(0)
+    return pid
+
+def written():
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+
+for kill in range(20):
+    before, pid = written(), start(path)
+    while kill % 2 and written() == before:  # every other time not before it has come an epoch further
+        time.sleep(0.001)
+    time.sleep(rng.uniform(0, 0.1))
+    os.kill(pid, signal.SIGKILL)
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "it had ended before"
+    if os.path.exists(path):
+        epochs.append(checkpoint.read(path)["training"]["epoch"])
+assert os.waitpid(start(path), 0)[1] == 0
+assert os.waitpid(start(path + "-whole"), 0)[1] == 0
+whole, killed = (checkpoint.read(name)["state"] for name in (path + "-whole", path))
+assert all(torch.equal(killed[name], value) for name, value in whole.items())
+print(*epochs)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX")
+def test_a_training_killed_20_times_goes_on_and_ends_as_if_it_never_was(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(ROOT), str(ROOT / "tests")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    epochs = [int(word) for word in result.stdout.split()]
+    assert epochs == sorted(epochs) and len(set(epochs)) >= 10, "the kills met too few different epochs"
 
 
 def test_a_finished_training_is_not_trained_further(tmp_path):

@@ -184,7 +184,9 @@ def test_another_palette_is_refused(tmp_path):
 def test_an_index_beyond_the_palette_is_refused():
     """A file that PIL itself cannot write, but others can."""
     with pytest.raises(ValueError, match=r"short\.png: its palette gives index 15 the colour none"):
-        voc._check_palette(torch.tensor([[0, 15]]), [0, 15], palette()[: 3 * 4], "short.png")
+        voc._check_palette(
+            torch.tensor([[0, 15]]), [0, 15], palette()[: 3 * 4], voc.VOC_COLORMAP, "short.png"
+        )
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "1"])
@@ -681,3 +683,18 @@ def test_an_archive_with_gaps_is_not_called_complete(host, tmp_path):
 def test_the_timeout_is_put_back(host, monkeypatch):
     voc.download()
     assert voc.socket.getdefaulttimeout() is None
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+def test_several_processes_share_the_pictures(tmp_path, world_size):
+    make_folder(tmp_path)
+    ranks = range(world_size)
+    loaders = [voc.load_data_voc(tmp_path, 1, (20, 30), rank=r, world_size=world_size) for r in ranks]
+    orders = [[index for _, index in train_iter.sampler] for train_iter, _ in loaders]
+    assert len({len(order) for order in orders}) == 1, "all take equally many steps"
+    assert all(len(train_iter) == len(order) for (train_iter, _), order in zip(loaders, orders, strict=True))
+    together = [index for turn in zip(*orders, strict=True) for index in turn]
+    alone = [index for _, index in voc.load_data_voc(tmp_path, 1, (20, 30))[0].sampler]
+    assert together == (alone + alone)[: len(together)] and len(together) - len(alone) < world_size
+    shapes = [tuple(image.shape) for _, val_iter in loaders for image, _ in val_iter]
+    assert sorted(shapes) == sorted(tuple(i.shape) for i, _ in voc.load_data_voc(tmp_path, 1, (20, 30))[1])

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from voc_layout import make_folder
+
+from d2lseg import classes, voc
+from d2lseg.classes import ClassList
+
+ROAD = ClassList(("background", "road", "sky"), ((0, 0, 0), (1, 2, 3), (9, 8, 7)))
+
+
+def test_the_palette_begins_with_vocs_colours_and_ends_with_voids():
+    whole = classes.voc_colormap(256)
+    assert whole[:21] == classes.VOC_COLORMAP and whole[255] == classes.VOID_COLOR
+    assert len(set(whole)) == 256
+    assert all(classes.voc_colormap(n) == whole[:n] for n in (1, 2, 100))
+
+
+@pytest.mark.parametrize("count", [0, 257])
+def test_there_are_256_colours(count):
+    with pytest.raises(ValueError, match=f"256 colours, asked for {count}"):
+        classes.voc_colormap(count)
+
+
+@pytest.mark.parametrize(
+    ("names", "colours", "words"),
+    [
+        (("background",), None, "1 classes; expected 2 to 255"),
+        (tuple(map(str, range(256))), None, "256 classes; expected 2 to 255"),
+        (("a", "b", "a"), None, "'a' is there twice"),
+        (("a", "b"), ((0, 0, 0),), "1 different colours for 2 classes"),
+        (("a", "b"), ((0, 0, 0), (0, 0, 0)), "1 different colours for 2 classes"),
+        (("a", "b"), ((0, 0, 0), classes.VOID_COLOR), "none of them void's"),
+    ],
+)
+def test_what_is_no_list_of_classes_is_refused(names, colours, words):
+    with pytest.raises(ValueError, match=words):
+        ClassList(names, colours)
+
+
+def test_255_classes_are_allowed():
+    many = ClassList(tuple(map(str, range(255))))
+    assert len(many.colormap) == 255
+    assert ClassList(many.names, many.colormap).colours == many.colormap
+
+
+name = st.text(st.characters(codec="utf-8", categories=["L", "P"]), min_size=1, max_size=9)
+names = st.lists(name.map(str.strip).filter(bool), min_size=2, max_size=9, unique=True)
+
+
+@given(names, st.booleans(), st.booleans())
+def test_what_is_written_is_read(tmp_path_factory, names, coloured, windows):
+    table = ClassList(tuple(names), classes.voc_colormap(len(names)) if coloured else None)
+    lines = [" ".join([n, *map(str, table.colormap[i])]) if coloured else n for i, n in enumerate(names)]
+    path = tmp_path_factory.mktemp("list") / "classes.txt"
+    path.write_bytes(("\r\n" if windows else "\n").join([*lines, "", ""]).encode("utf-8-sig"))
+    assert classes.read_classes(path) == table
+
+
+def test_a_name_may_have_blanks_and_numbers(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("background\nroute 66\nzone 30 40\n")
+    assert classes.read_classes(path).names == ("background", "route 66", "zone 30 40")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "0 classes"),
+        (b"a\nb 1 2 3\n", "1 of 2 lines have a colour"),
+        (b"a 0 0 0\nb 1 2 256\n", "a colour has a value above 255"),
+        (b"a\nb\xff\n", "not a text file in UTF-8"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, content, words):
+    path = tmp_path / "classes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"classes\.txt: {words}"):
+        classes.read_classes(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.txt: no such file"):
+        classes.read_classes(tmp_path / "none.txt")
+
+
+LABEL = np.array([[0, 1, 2], [255, 2, 1]], np.uint8)
+
+
+def save_mask(path, kind, colours):
+    """Write LABEL as a mask of one of the three kinds."""
+    table = {**dict(enumerate(colours)), 255: classes.VOID_COLOR}
+    if kind == "RGB":
+        image = Image.fromarray(np.array([[table[i] for i in row] for row in LABEL.tolist()], np.uint8))
+    else:
+        image = Image.fromarray(LABEL, "L")
+        if kind == "P":
+            image.putpalette([value for i in range(256) for value in table.get(i, (0, 0, 0))])
+    image.save(path)
+
+
+@pytest.mark.parametrize("kind", ["P", "L", "RGB"])
+@pytest.mark.parametrize("table", [ROAD, ClassList(ROAD.names)])
+def test_masks_of_own_classes_are_read(tmp_path, kind, table):
+    save_mask(tmp_path / "mask.png", kind, table.colormap)
+    assert np.array_equal(voc.read_mask(tmp_path / "mask.png", table), LABEL)
+
+
+def test_another_palette_is_refused_only_where_colours_are_known(tmp_path):
+    save_mask(tmp_path / "mask.png", "P", ((7, 7, 7), (8, 8, 8), (9, 9, 9)))
+    assert np.array_equal(voc.read_mask(tmp_path / "mask.png", ClassList(ROAD.names)), LABEL)
+    with pytest.raises(ValueError, match=r"mask\.png: .* index 0 the colour \(7, 7, 7\), the classes' pal"):
+        voc.read_mask(tmp_path / "mask.png", ROAD)
+
+
+@pytest.mark.parametrize("kind", ["P", "L", "RGB"])
+def test_an_index_or_colour_of_no_class_is_refused(tmp_path, kind):
+    save_mask(tmp_path / "mask.png", kind, ROAD.colormap)
+    two = ClassList(ROAD.names[:2], ROAD.colours[:2])
+    with pytest.raises(ValueError, match=r"mask\.png: (index 2|colour \(9, 8, 7\)) at .*\(0, 2\)"):
+        voc.read_mask(tmp_path / "mask.png", two)
+
+
+def test_a_folder_tells_its_classes(tmp_path):
+    labels = make_folder(tmp_path)
+    assert voc.folder_classes(tmp_path) == classes.VOC
+    assert voc.VOCSegDataset(tmp_path).classes == classes.VOC_CLASSES
+    own = [f"class{i}" for i in range(21)]
+    (tmp_path / "classes.txt").write_text("\n".join(own))
+    data = voc.VOCSegDataset(tmp_path)
+    assert data.classes == tuple(own) and data.class_list.colours is None
+    assert np.array_equal(data[0][1], labels["train_00"])
+    given = voc.VOCSegDataset(tmp_path, classes=classes.VOC)
+    assert given.classes == classes.VOC_CLASSES
+    few = voc.VOCSegDataset(tmp_path, classes=ROAD)
+    with pytest.raises(ValueError, match=r"train_00\.png: index"):
+        few[0]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpeg"])
+def test_images_may_be_png_or_jpeg(tmp_path, suffix):
+    make_folder(tmp_path)
+    old = tmp_path / "JPEGImages" / "train_00.jpg"
+    want = voc.read_image(old)
+    if suffix == ".png":
+        Image.open(old).save(old.with_suffix(suffix))
+        old.unlink()
+    else:
+        old.rename(old.with_suffix(suffix))
+    assert torch.equal(voc.VOCSegDataset(tmp_path)[0][0], want)

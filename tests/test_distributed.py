@@ -1,0 +1,211 @@
+"""Two real processes on the CPU (gloo), against one that does all the work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ddp_worker
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from voc_layout import make_folder
+
+from d2lseg import checkpoint, distributed, fcn, training, voc
+
+WORKER = Path(ddp_worker.__file__)
+SIZES = {"train": [(40, 60), (50, 30), (33, 33), (64, 80), (45, 47)], "val": [(41, 52), (20, 70), (64, 33)]}
+
+pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
+
+
+def torchrun(job, folder, processes=2, errors=subprocess.STDOUT):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    return subprocess.Popen(
+        [*command, str(processes), str(WORKER), job, str(folder)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Give the folder in which two processes have measured, and what they printed."""
+    folder = tmp_path_factory.mktemp("ddp")
+    make_folder(folder / "voc", SIZES)
+    process = torchrun("measure", folder, errors=subprocess.PIPE)
+    printed, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return folder, printed
+
+
+@pytest.fixture(scope="module")
+def found(run):
+    return [torch.load(run[0] / f"rank{rank}.pt") for rank in (0, 1)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Compute as the workers do, so that sums come out the same to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("case", ["unequal", "one rank void"])
+def test_gradients_equal_those_of_one_process_with_the_joint_batch(found, case):
+    parts = [ddp_worker.batch(case, rank) for rank in (0, 1)]
+    void = [float((labels == 255).float().mean()) for _, labels in parts]
+    assert abs(void[0] - void[1]) > 0.3
+    want = ddp_worker.gradients(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    joint = float(sum(result[case]["loss"] for result in found) / 2)
+    assert joint == pytest.approx(float(want.pop("loss")), abs=1e-5)
+    for name, gradient in want.items():
+        scale = float(gradient.abs().max())
+        for result in found:
+            assert float((result[case][name] - gradient).abs().max()) <= 1e-5 * max(scale, 1), name
+    # the mean of the two processes' own means is something else: the check can fail
+    apart = [ddp_worker.gradients(*part)["score.weight"] for part in parts]
+    assert float((sum(apart) / 2 - want["score.weight"]).abs().max()) > 1e-3
+
+
+def test_a_batch_that_is_void_everywhere_gives_zero(found):
+    for result in found:
+        assert float(result["all void"].pop("loss")) == 0
+        assert all((gradient == 0).all() for gradient in result["all void"].values())
+
+
+def test_scores_equal_those_of_one_process_exactly(run, found):
+    training.set_seed(0)
+    _, val_iter = voc.load_data_voc(run[0] / "voc", 2, (32, 48))
+    matrix = training.evaluate(fcn.FCN32s(21), val_iter, precision="float32")
+    assert [result["pictures"] for result in found] == [2, 1] and len(val_iter) == 3
+    assert all(torch.equal(result["matrix"], matrix) for result in found)
+
+
+def test_a_process_without_a_picture_gets_the_scores_of_the_others(found):
+    first, second = (result["alone"] for result in found)
+    assert torch.equal(first, second) and first.sum() > 0
+
+
+def test_both_processes_end_with_the_same_model_and_rows(found):
+    first, second = found
+    for name, value in first["weights"].items():
+        if "running" not in name and "tracked" not in name:  # the running means are each one's own
+            assert torch.equal(value, second["weights"][name]), name
+    assert len(first["rows"]) == 2
+    for mine, theirs in zip(first["rows"], second["rows"], strict=True):
+        assert {k: mine[k] for k in ("loss", "miou")} == {k: theirs[k] for k in ("loss", "miou")}
+
+
+def test_all_processes_go_on_from_the_checkpoint_of_the_first(run, found):
+    state = checkpoint.read(run[0] / "last.pt")["state"]
+    for result in found:
+        assert all(torch.equal(value, result["weights again"][name]) for name, value in state.items())
+        assert result["rows again"] == found[0]["rows"]
+
+
+def test_all_processes_stop_at_the_same_time(found):
+    first, second = (result["timed"][-1] for result in found)
+    assert first["seconds"] == second["seconds"] >= 0.5
+
+
+def test_only_the_first_process_prints(run, found):
+    words = [line.split()[0] for line in run[1].splitlines() if line.strip()]
+    trainings = [[row["epoch"] for row in found[0][key]] for key in ("rows", "timed")]
+    assert words == [str(word) for epochs in trainings for word in ("epoch", *epochs)]
+
+
+def test_a_killed_process_ends_the_job_and_leaves_the_checkpoint(tmp_path):
+    make_folder(tmp_path / "voc", SIZES)
+    process = torchrun("forever", tmp_path)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "last.pt").is_file():
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+            time.sleep(0.05)
+        os.kill(int((tmp_path / "pid1").read_text()), signal.SIGKILL)
+        printed, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode != 0 and "SIGKILL" in printed
+    assert fcn.load(tmp_path / "last.pt").arguments["variant"] == "32s"
+
+
+def test_an_error_in_one_process_ends_the_job_with_its_words(tmp_path):
+    process = torchrun("fail", tmp_path)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode != 0 and "picture 7 is broken" in printed
+
+
+def test_outside_torchrun_there_is_one_process():
+    with distributed.joined() as ranks:
+        assert ranks == distributed.Ranks(0, 1, 0) and ranks.first and not dist.is_initialized()
+    model, tensor = nn.Linear(1, 1), torch.ones(2)
+    assert distributed.parallel(model, torch.device("cpu")) is model
+    assert distributed.summed(tensor) is tensor
+    assert distributed.from_first(lambda: 5) == 5
+    distributed.share_buffers(nn.BatchNorm2d(2))
+
+
+@pytest.fixture
+def torchrun_alone(monkeypatch, tmp_path):
+    """Look like the only process that torchrun has started."""
+    names = {"TORCHELASTIC_RUN_ID": "test", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    names |= {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("torchrun_alone")
+def test_a_group_is_joined_and_left():
+    with distributed.joined("cpu") as ranks:
+        assert dist.is_initialized() and dist.get_backend() == "gloo"
+        assert ranks == distributed.Ranks(0, 1, 0)
+    assert not dist.is_initialized()
+
+
+@pytest.mark.usefixtures("torchrun_alone")
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_more_processes_than_gpus_are_refused(monkeypatch, gpus):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(ValueError, match=f"2 processes on a machine with {gpus} GPUs"):
+        with distributed.joined("cuda"):
+            pass
+
+
+def test_each_process_takes_the_gpu_of_its_local_rank(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    distributed._take_gpu(3, 4)
+    assert taken == [3]
+
+
+def test_synchronised_batch_norm_needs_cuda():
+    with pytest.raises(ValueError, match="needs CUDA GPUs, this training is on cpu"):
+        training.train(fcn.FCN32s(2), [()], epochs=1, device="cpu", sync_batch_norm=True)
+
+
+def test_synchronised_batch_norm_keeps_the_parameters():
+    model = fcn.FCN32s(3)
+    before = model.state_dict()
+    after = distributed.synchronize_batch_norm(model, torch.device("cuda")).state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
+    kinds = {type(layer) for layer in model.modules()}
+    assert nn.SyncBatchNorm in kinds and nn.BatchNorm2d not in kinds
+
+
+@pytest.mark.parametrize(
+    ("gpus", "start"), [(0, "python "), (1, "python "), (4, "torchrun --nproc-per-node=4 ")]
+)
+def test_the_command_fits_the_machine(monkeypatch, gpus, start):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert distributed.command() == start + "-m d2lseg train"
