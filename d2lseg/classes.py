@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import read_text
+from .files import read_text, written_whole
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus",
@@ -101,7 +100,6 @@ class ClassList:
 
 
 VOC = ClassList(VOC_CLASSES, VOC_COLORMAP)
-_CLASS_LINE = re.compile(r"(.+?)\s+(\d+)\s+(\d+)\s+(\d+)|(.+)")
 
 
 def read_classes(path: str | Path) -> ClassList:
@@ -126,15 +124,73 @@ def read_classes(path: str | Path) -> ClassList:
         Where the list is not one of classes, as `ClassList` says, only some lines have a colour or one is
         not in 0..255.
     """
-    lines = [line for line in read_text(path).splitlines() if line.strip()]
-    found = [_CLASS_LINE.fullmatch(line.strip()).groups() for line in lines]
-    names = tuple(coloured or plain for coloured, *_, plain in found)
-    colours = [tuple(map(int, rgb)) for _, *rgb, plain in found if plain is None]
+    text = read_text(path, advice="expected one class name a line, background first")
     try:
-        if any(value > 255 for colour in colours for value in colour):
-            raise ValueError("a colour has a value above 255; expected red, green and blue in 0..255")
-        if colours and len(colours) != len(names):
-            raise ValueError(f"{len(colours)} of {len(names)} lines have a colour; expected all or none")
-        return ClassList(names, tuple(colours) or None)
+        return _parse(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _parse(text: str) -> ClassList:
+    """Read the lines of a list of classes."""
+    found = [_class_line(line.strip()) for line in text.splitlines() if line.strip()]
+    names = tuple(name for name, _ in found)
+    colours = [colour for _, colour in found if colour is not None]
+    strange = next((name for name in names if any(c < " " or c == "\x7f" for c in name)), None)
+    if strange is not None:
+        raise ValueError(f"control characters in {strange[:40]!r}; expected text with one class name a line")
+    if any(value > 255 for colour in colours for value in colour):
+        raise ValueError("a colour has a value above 255; expected red, green and blue in 0..255")
+    if colours and len(colours) != len(names):
+        raise ValueError(f"{len(colours)} of {len(names)} lines have a colour; expected all or none")
+    return ClassList(names, tuple(colours) or None)
+
+
+def _class_line(line: str) -> tuple[str, tuple[int, ...] | None]:
+    """Split a line, which is not empty, into a class's name and its colour, where it has one."""
+    name, *rgb = line.rsplit(None, 3)
+    if len(rgb) != 3 or not all(value.isdecimal() for value in rgb):
+        return line, None
+    return name, tuple(int(value[:9]) for value in rgb)  # a longer one is too large in any case
+
+
+def write_classes(path: str | Path, classes: ClassList) -> Path:
+    """Write a list of classes, as `read_classes` reads it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, written whole or not at all; in a dataset's folder its name is ``classes.txt``.
+    classes : ClassList
+        Its colours are written where it has some of its own.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        Where a name would not be read as it is: it has a line break, blanks at an end, or ends like a colour.
+    """
+    colours = classes.colours or [()] * len(classes.names)
+    rows = zip(classes.names, colours, strict=True)
+    text = "".join(f"{' '.join(map(str, (name, *colour)))}\n" for name, colour in rows)
+    if not _is_read_as(text, classes):
+        raise ValueError(
+            f"{path}: one of the names {', '.join(map(repr, classes.names))[:300]} cannot be written in a "
+            "line: it has a line break, blanks at an end, or ends like a colour in three numbers; choose "
+            "another name"
+        )
+    with written_whole(path) as file:
+        file.write(text.encode())
+    return Path(path)
+
+
+def _is_read_as(text: str, classes: ClassList) -> bool:
+    """Tell whether a text would be read as these classes."""
+    try:
+        return _parse(text) == classes
+    except ValueError:
+        return False

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import checkpoint, losses, trunks
+from .classes import VOID, ClassList, voc_colormap
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
 
 # Mean and standard deviation of the ImageNet training images, RGB in 0..1. Weights from ImageNet expect them.
@@ -26,6 +27,7 @@ STRIDE = 32  # one cell of a trunk's last map stands for 32 x 32 pixels
 VARIANTS = {"32s": 32, "16s": 16, "8s": 8}  # the stride of the finest map that is scored
 UPSAMPLINGS = ("bilinear", "learned", "random")
 GEOMETRIES = ("textbook", "corrected")
+ARGUMENTS = {"variant", "num_classes", "trunk", "upsampling", "geometry"}  # that a checkpoint may hold
 
 
 class Standardize(nn.Module):
@@ -120,8 +122,9 @@ class FCN(nn.Module):
         centred on, which for the ResNets is i * s.
     weights : None, "imagenet" or path
         Of the trunk, see `trunks.make_trunk`.
-    classes : sequence of str, optional
-        The class names, kept with the model as ``model.classes``.
+    classes : ClassList or sequence of str, optional
+        The class names, kept with the model as ``model.classes``, and the colours of a `ClassList` that has
+        some, as ``model.colours``.
 
     Raises
     ------
@@ -143,16 +146,18 @@ class FCN(nn.Module):
         upsampling: str = "bilinear",
         geometry: str = "textbook",
         weights: str | os.PathLike | None = None,
-        classes: Sequence[str] | None = None,
+        classes: ClassList | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        names = classes.names if isinstance(classes, ClassList) else classes
         _check_choice("variant", variant, VARIANTS)
         _check_choice("upsampling", upsampling, UPSAMPLINGS)
         _check_choice("geometry", geometry, GEOMETRIES)
-        _check_classes(num_classes, classes)
+        _check_classes(num_classes, names)
         self.arguments = {"variant": variant, "num_classes": num_classes, "trunk": trunk}
         self.arguments |= {"upsampling": upsampling, "geometry": geometry}
-        self.classes = tuple(classes) if classes is not None else None
+        self.classes = tuple(names) if names is not None else None
+        self.colours = classes.colours if isinstance(classes, ClassList) else None
         self.design = trunks.design(trunk)
         self.standardize = Standardize()
         self.trunk = trunks.make_trunk(trunk, weights)
@@ -165,6 +170,11 @@ class FCN(nn.Module):
             self.upsample_to8 = self._upsampling(from_stride=16, to_stride=8)
             self.score8 = _score_layer(at8, num_classes, zero=True)
         self.upsample = self._upsampling(from_stride=VARIANTS[variant], to_stride=1)
+
+    @property
+    def colormap(self) -> tuple[tuple[int, int, int], ...]:
+        """The colours in which to paint what the model predicts: its own, or VOC's palette."""
+        return self.colours or voc_colormap(self.arguments["num_classes"])
 
     def _upsampling(self, from_stride: int, to_stride: int) -> nn.Module:
         """Make the layer that paints cells of one map on the cells of a finer one."""
@@ -306,6 +316,8 @@ def _check_classes(num_classes: int, classes: Sequence[str] | None) -> None:
     """Refuse too few classes, or names that do not match them."""
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2 (background and one class), got {num_classes}")
+    if num_classes > VOID:
+        raise ValueError(f"num_classes must be at most {VOID}, because a label is a byte; got {num_classes}")
     if classes is not None and len(classes) != num_classes:
         raise ValueError(f"{len(classes)} class names for {num_classes} classes; one name a class is needed")
 
@@ -360,20 +372,85 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
     Returns
     -------
     FCN
-        In eval mode, with ``model.classes`` and ``model.notes`` as they were saved.
+        In eval mode, with ``model.classes``, ``model.colours`` and ``model.notes`` as they were saved.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
+    PermissionError
+        If this user may not read it.
     ValueError
-        If the file is not a checkpoint of this module, or does not fit the model it names.
+        If the file is not a checkpoint of this module or damaged, does not fit the model it names, or a
+        tensor holds NaN or infinite values.
     """
     content = checkpoint.read(path)
+    _check_content(path, content)
     try:
-        model = FCN(**content["arguments"], classes=content["classes"])
+        model = FCN(**content["arguments"], classes=_class_list(content))
         model.load_state_dict(content["state"])
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the weights do not fit {content['arguments']}: {error}") from error
+    _check_finite(path, model)
     model.notes = content["notes"]
     return model.to(device).eval()
+
+
+def _check_content(path: str | os.PathLike, content: dict[str, Any]) -> None:
+    """Refuse a checkpoint whose parts are not what `save` writes, before a model is built from them."""
+    arguments, state, names = content.get("arguments"), content.get("state"), content.get("classes")
+    fault = None
+    if not isinstance(arguments, dict) or not set(arguments) <= ARGUMENTS:
+        fault = f"the arguments {arguments!r}; expected {', '.join(sorted(ARGUMENTS))}"
+    elif not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        fault = "no tensors by name under 'state'"
+    elif names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+        fault = f"the class names {names!r}; expected a list of names"
+    elif not _are_colours(content.get("colours")):
+        fault = f"the colours {content['colours']!r}; expected a list of [red, green, blue], each 0..255"
+    elif not isinstance(content.get("notes"), dict):
+        fault = f"the notes {content.get('notes')!r}; expected a dict"
+    else:
+        # compared first, because a model of a million classes would take all memory
+        count, bias = arguments.get("num_classes", 21), state.get("score.bias")
+        if type(count) is not int or bias is None or bias.shape != (count,):
+            found = "no scores" if bias is None else f"scores {tuple(bias.shape)}"
+            fault = f"{found}, but num_classes is {count!r}"
+    if fault is not None:
+        raise ValueError(
+            f"{path}: not the checkpoint of an FCN: it holds {fault}. Use a file that fcn.save or train has "
+            "written"
+        )
+
+
+def _are_colours(colours: Any) -> bool:
+    """Tell whether this is a list of RGB triples, or None."""
+    return colours is None or (
+        isinstance(colours, list)
+        and all(isinstance(colour, list) and len(colour) == 3 for colour in colours)
+        and all(type(value) is int and 0 <= value <= 255 for colour in colours for value in colour)
+    )
+
+
+def _check_finite(path: str | os.PathLike, model: FCN) -> None:
+    """Refuse weights that are no numbers: every score would be none, and every pixel background."""
+    for name, tensor in model.state_dict().items():
+        if torch.isfinite(tensor.sum()):  # a tenth of the time that it takes to look at each
+            continue
+        wrong = tensor.numel() - int(torch.isfinite(tensor).sum())
+        if wrong:  # and not only the sum
+            raise ValueError(
+                f"{path}: {wrong} of {tensor.numel()} values of the tensor {name!r} are NaN or infinite; "
+                "expected finite weights. The training has failed: use an earlier checkpoint, or train again "
+                "with a lower learning rate"
+            )
+
+
+def _class_list(content: dict[str, Any]) -> ClassList | list[str] | None:
+    """Read the classes of a checkpoint; older ones hold no colours."""
+    names, colours = content.get("classes"), content.get("colours")
+    if names is None or colours is None:
+        return names
+    return ClassList(tuple(names), tuple(tuple(colour) for colour in colours))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,13 +43,81 @@ def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
         raise
 
 
-def read_text(path: str | os.PathLike) -> str:
+def check_file(path: str | os.PathLike, what: str = "file", advice: str = "check the path") -> None:
+    """Refuse what is no file that can be read, and say why.
+
+    Parameters
+    ----------
+    path : path
+        What is going to be read.
+    what : str
+        What it should be, for the error where there is nothing.
+    advice : str
+        What to do then.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    PermissionError
+        If this user may not read it.
+    ValueError
+        If it is a folder, a pipe or a device, if its links lead in a circle, or its name cannot be a file's.
+    OSError
+        If the system has another reason, such as a broken disk.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):  # to open a pipe would wait for somebody to write into it
+            with open(path, "rb"):
+                return
+    except (OSError, ValueError) as error:
+        raise in_words(error, path, what, advice) from error
+    found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    raise ValueError(f"{path}: {found}; expected a {what}. Name the file itself, or move this away")
+
+
+def in_words(error: Exception, path: str | os.PathLike, what: str, advice: str) -> Exception:
+    """Turn what the system says of a file into an error that names it and says what to do.
+
+    Parameters
+    ----------
+    error : Exception
+        An OSError, or the ValueError of a name that no file can have.
+    path : path
+        The file or folder.
+    what : str
+        What it should be.
+    advice : str
+        What to do where there is nothing.
+
+    Returns
+    -------
+    Exception
+        To be raised.
+    """
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return FileNotFoundError(f"{path}: no such {what}; {advice}")
+    if isinstance(error, PermissionError):
+        return PermissionError(f"{path}: this user may not read it; allow it (chmod +r), or copy the {what}")
+    code = getattr(error, "errno", None)
+    if code == errno.ELOOP:
+        return ValueError(f"{path}: its symbolic links lead in a circle; put the {what} itself in its place")
+    if code == errno.ENAMETOOLONG or not isinstance(error, OSError):
+        name = repr(os.path.basename(path)[:40])  # it may hold what cannot be printed
+        return ValueError(f"{name}...: no name that a {what} can have ({error.args[-1]}); rename it")
+    return OSError(f"{path}: cannot be read ({error.strerror or error}); check the disk, and copy the {what}")
+
+
+def read_text(path: str | os.PathLike, what: str = "file", advice: str = "check the path") -> str:
     """Read a small text file, such as a list of names.
 
     Parameters
     ----------
     path : path
         UTF-8. A byte-order mark at its beginning, which Windows writes, is left out.
+    what, advice : str
+        As in `check_file`.
 
     Returns
     -------
@@ -59,13 +129,11 @@ def read_text(path: str | os.PathLike) -> str:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not UTF-8.
+        If it is not UTF-8, or no file, as `check_file` says.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    check_file(path, what, advice)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8") from error
 

@@ -1,9 +1,11 @@
+import io
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,35 @@ def test_a_model_that_is_no_fcn_is_named(tmp_path):
     path = checkpoint.write(tmp_path / "linear.pt", content())
     with pytest.raises(ValueError, match=r"linear\.pt"):
         fcn.load(path)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_the_reason_of_half_a_file_is_not_hidden(tmp_path, monkeypatch, error):
+    class Full(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 100_000:
+                raise error
+            return super().write(data)
+
+    @contextmanager
+    def full(path):
+        yield Full()
+
+    monkeypatch.setattr(checkpoint, "written_whole", full)
+    with pytest.raises(type(error)) as caught:
+        checkpoint.write(tmp_path / "model.pt", content())
+    assert caught.value is error
+    with pytest.raises(RuntimeError):  # what torch alone says
+        torch.save(content(), Full())
+
+
+def test_an_error_of_torchs_own_is_kept(tmp_path, monkeypatch):
+    def broken(content, file):
+        raise RuntimeError("torch's own")
+
+    monkeypatch.setattr(checkpoint.torch, "save", broken)
+    with pytest.raises(RuntimeError, match="torch's own"):
+        checkpoint.write(tmp_path / "model.pt", content())
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from voc_layout import make_folder
 
-from d2lseg import classes, voc
+from d2lseg import classes, fcn, metrics, plotting, prediction, training, voc
 from d2lseg.classes import ClassList
 
 ROAD = ClassList(("background", "road", "sky"), ((0, 0, 0), (1, 2, 3), (9, 8, 7)))
@@ -51,6 +51,7 @@ name = st.text(st.characters(codec="utf-8", categories=["L", "P"]), min_size=1, 
 names = st.lists(name.map(str.strip).filter(bool), min_size=2, max_size=9, unique=True)
 
 
+@settings(deadline=None)
 @given(names, st.booleans(), st.booleans())
 def test_what_is_written_is_read(tmp_path_factory, names, coloured, windows):
     table = ClassList(tuple(names), classes.voc_colormap(len(names)) if coloured else None)
@@ -58,6 +59,21 @@ def test_what_is_written_is_read(tmp_path_factory, names, coloured, windows):
     path = tmp_path_factory.mktemp("list") / "classes.txt"
     path.write_bytes(("\r\n" if windows else "\n").join([*lines, "", ""]).encode("utf-8-sig"))
     assert classes.read_classes(path) == table
+
+
+@settings(deadline=None)
+@given(names, st.booleans())
+def test_what_write_classes_writes_is_read(tmp_path_factory, names, coloured):
+    table = ClassList(tuple(names), classes.voc_colormap(len(names)) if coloured else None)
+    path = classes.write_classes(tmp_path_factory.mktemp("list") / "classes.txt", table)
+    assert classes.read_classes(path) == table
+
+
+@pytest.mark.parametrize("name", ["road 1 2 3", "two\nlines", " blank", "", "road 1 2 300"])
+def test_a_name_that_would_be_read_as_another_is_not_written(tmp_path, name):
+    with pytest.raises(ValueError, match=r"classes\.txt: one of the names .* cannot be written"):
+        classes.write_classes(tmp_path / "classes.txt", ClassList(("background", name)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_may_have_blanks_and_numbers(tmp_path):
@@ -151,3 +167,38 @@ def test_images_may_be_png_or_jpeg(tmp_path, suffix):
     else:
         old.rename(old.with_suffix(suffix))
     assert torch.equal(voc.VOCSegDataset(tmp_path)[0][0], want)
+
+
+def test_255_own_classes_go_from_a_folder_to_figures(tmp_path):
+    """RGB masks in own colours, PNG pictures of odd sizes: trained, scored, saved, predicted and drawn."""
+    own = ClassList(tuple(f"kind {i}" for i in range(255)), classes.voc_colormap(255)[::-1])
+    for name in ("a", "b", "c"):
+        path = tmp_path / "JPEGImages" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        height, width = {"a": (33, 70), "b": (64, 40), "c": (1, 300)}[name]
+        label = torch.arange(height * width).remainder(256).to(torch.uint8).view(height, width)
+        image = voc.label2image(label, own.colormap).permute(1, 2, 0).numpy()
+        Image.fromarray(image).save(path)
+        (tmp_path / "SegmentationClass").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "SegmentationClass" / path.name)
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\nb\n")
+    (lists / "val.txt").write_text("c\n")
+    classes.write_classes(tmp_path / "classes.txt", own)
+
+    train_iter, val_iter = voc.load_data_voc(tmp_path, batch_size=2, crop_size=(32, 64))
+    dataset = val_iter.dataset
+    model = fcn.FCN8s(len(dataset.classes), classes=dataset.class_list)
+    training.train(model, train_iter, epochs=1, precision="float32", live=False)
+    scores = metrics.scores(training.evaluate(model, val_iter, precision="float32"))
+    again = fcn.load(fcn.save(model, tmp_path / "model.pt"))
+    assert (again.classes, again.colormap) == (own.names, own.colours)
+    image, label = dataset[0]
+    assert label.unique().numel() == 256
+    guess = prediction.predict(again, image)
+    names, palette = again.classes, again.colormap
+    axes = plotting.show_predictions([image], [guess], [label], names, palette=palette)
+    texts = [text.get_text() for text in axes[0, 0].figure.legends[0].get_texts()]
+    assert texts[-1].startswith("and ") and texts[0].startswith("kind")
+    assert plotting.plot_class_iou(scores.per_class, names).get_yticklabels()[0].get_text() in names

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
-from d2lseg import fcn, voc
+from d2lseg import checkpoint, fcn, voc
+from d2lseg.classes import ClassList, voc_colormap
 
 
 @pytest.fixture(scope="module")
@@ -274,9 +275,9 @@ def test_every_variant_and_trunk_loads_back(tmp_path, variant, trunk):
 
 def test_checkpoints_from_before_the_variants_load(tmp_path, build):
     path = fcn.save(build("32s"), tmp_path / "model.pt")
-    checkpoint = torch.load(path, weights_only=True)
-    checkpoint["arguments"] = {"num_classes": 5, "upsampling": "bilinear"}
-    torch.save(checkpoint, path)
+    content = torch.load(path, weights_only=True)
+    content["arguments"] = {"num_classes": 5, "upsampling": "bilinear"}
+    torch.save(content, path)
     assert torch.equal(fcn.load(path)(images(1, 3, 40, 40)), build("32s")(images(1, 3, 40, 40)))
 
 
@@ -284,9 +285,9 @@ def test_a_variant_that_does_not_exist_is_refused(tmp_path, build):
     with pytest.raises(ValueError, match=r"32s, 16s, 8s; got '4s'"):
         fcn.FCN("4s")
     path = fcn.save(build("32s"), tmp_path / "model.pt")
-    checkpoint = torch.load(path, weights_only=True)
+    content = torch.load(path, weights_only=True)
     for arguments in ({"variant": "4s"}, {"variant": "16s"}, {"depth": 3}):
-        torch.save(checkpoint | {"arguments": checkpoint["arguments"] | arguments}, path)
+        torch.save(content | {"arguments": content["arguments"] | arguments}, path)
         with pytest.raises(ValueError, match=r"model\.pt"):
             fcn.load(path)
 
@@ -295,7 +296,7 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch, model):
     path = fcn.save(model, tmp_path / "model.pt")
     before = path.read_bytes()
 
-    def half_a_save(checkpoint, file):
+    def half_a_save(content, file):
         file.write(b"half")
         raise OSError("disk full")
 
@@ -323,11 +324,47 @@ def test_bad_checkpoints_are_refused(tmp_path, model, capsys):
         (tmp_path / name).write_bytes(content)
     torch.save({"weights": torch.ones(1)}, tmp_path / "other.pt")
     torch.save(Evil(), tmp_path / "evil.pt")
-    checkpoint = torch.load(path, weights_only=True)
-    checkpoint["arguments"]["num_classes"], checkpoint["classes"] = 7, None
-    torch.save(checkpoint, tmp_path / "classes.pt")
+    content = torch.load(path, weights_only=True)
+    content["arguments"]["num_classes"], content["classes"] = 7, None
+    torch.save(content, tmp_path / "classes.pt")
     for name in [*cases, "other.pt", "evil.pt", "classes.pt"]:
         with pytest.raises(ValueError) as error:
             fcn.load(tmp_path / name)
         assert name in str(error.value)
     assert "code was run" not in capsys.readouterr().out
+
+
+OWN = ClassList(("ground", "cup", "pen"), ((0, 0, 0), (1, 2, 3), (250, 5, 6)))
+
+
+def test_a_checkpoint_holds_own_names_and_colours(tmp_path):
+    model = fcn.FCN("8s", 3, classes=OWN)
+    again = fcn.load(fcn.save(model, tmp_path / "model.pt"))
+    for one in (model, again):
+        assert (one.classes, one.colours, one.colormap) == (OWN.names, OWN.colours, OWN.colours)
+    # what training.train writes after each epoch is such a file, too
+    content = checkpoint.describe(model) | {"training": {}}
+    assert fcn.load(checkpoint.write(tmp_path / "epoch.pt", content)).colours == OWN.colours
+
+
+@pytest.mark.parametrize("classes", [None, OWN.names, ClassList(OWN.names)])
+def test_without_own_colours_vocs_palette_is_painted(tmp_path, classes):
+    model = fcn.load(fcn.save(fcn.FCN("8s", 3, classes=classes), tmp_path / "model.pt"))
+    assert model.classes == (OWN.names if classes else None)
+    assert model.colours is None and model.colormap == voc_colormap(3)
+
+
+def test_checkpoints_from_before_the_colours_load(tmp_path):
+    path = fcn.save(fcn.FCN("8s", 3, classes=OWN), tmp_path / "model.pt")
+    content = torch.load(path, weights_only=True)
+    del content["colours"]
+    torch.save(content, path)
+    assert (fcn.load(path).classes, fcn.load(path).colours) == (OWN.names, None)
+
+
+def test_colours_that_do_not_fit_are_refused_with_the_files_name(tmp_path):
+    path = fcn.save(fcn.FCN("8s", 3, classes=OWN), tmp_path / "model.pt")
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"colours": [[0, 0, 0]]}, path)
+    with pytest.raises(ValueError, match=r"model\.pt: .* 1 different colours for 3 classes"):
+        fcn.load(path)
