@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm.auto import tqdm
 
-from d2lseg.voc import VOC_CLASSES, VOID, data_dir, read_mask
+from d2lseg.voc import VOC_CLASSES, VOID, data_dir, read_mask, write_mask
 
 STYLES = ("fluent", "twemoji")
 """The drawing styles there are, one folder of 20 sprites each."""
@@ -436,40 +436,6 @@ def _check_styles(styles: Sequence[str]) -> None:
 
 
 # --- The dataset on disk ----------------------------------------------------------------------------------
-
-
-@cache
-def voc_palette() -> tuple[int, ...]:
-    """Return Pascal VOC's palette as PIL wants it: 256 colours, R G B R G B ..., 768 values.
-
-    Bit `b` of a channel comes from the index's bits three at a time, highest first; so index 255 gets
-    (224, 224, 192), the colour of void. Source: `VOClabelcolormap` of the VOC development kit.
-
-    Returns
-    -------
-    tuple of int
-        768 values, 0 to 255.
-    """
-    return tuple(
-        sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
-        for index in range(256)
-        for channel in range(3)
-    )
-
-
-def write_mask(path: Path, label: np.ndarray) -> None:
-    """Write a label as `voc.read_mask` reads it: a PNG of indices with VOC's palette.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    label : ndarray
-        Class indices, uint8 (H, W), 255 = void.
-    """
-    mask = Image.fromarray(label)
-    mask.putpalette(voc_palette())
-    mask.save(path)
 
 
 def _write_scene(folder: Path, name: str, scene: Scene) -> None:

@@ -416,7 +416,7 @@ def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
         model = fcn.load(checkpoint(name, seed))
         for index in PICTURED:
             paths.append(RESULTS / "predictions" / f"{name}-{dataset.ids[index]}.png")
-            emojivoc.write_mask(paths[-1], prediction.predict(model, dataset[index][0]).numpy())
+            voc.write_mask(paths[-1], prediction.predict(model, dataset[index][0]))
     return paths
 
 

@@ -11,10 +11,12 @@ CVPR 2015, sections 3.1 and 4.1 (a classifier's fully connected layers as convol
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import torch
@@ -186,7 +188,8 @@ def make_trunk(name: str = "resnet18", weights: str | os.PathLike | None = None)
     Raises
     ------
     ValueError
-        If there is no trunk of this name.
+        If there is no trunk of this name, or the file is not one of weights, holds code, or holds values
+        that are NaN or infinite.
     RuntimeError
         If the weights can't be downloaded or do not fit.
     FileNotFoundError
@@ -227,7 +230,7 @@ def feature_maps(trunk: nn.Sequential, taps: tuple[str, ...], images: Tensor) ->
 def _load_weights(network: nn.Module, name: str, weights: str | os.PathLike) -> None:
     """Fill torchvision's network from its download or from a file."""
     plan = design(name)
-    state = _download(name) if weights == "imagenet" else _read_weights(weights)
+    state = _read_weights(_download(name) if weights == "imagenet" else Path(weights))
     # a trunk needs no classifier, so a file without one (or with another number of classes) will do
     state = {key: value for key, value in state.items() if not key.startswith(plan.head)}
     try:
@@ -239,23 +242,68 @@ def _load_weights(network: nn.Module, name: str, weights: str | os.PathLike) -> 
         fault, fits = str(error), False
     if not fits:
         raise RuntimeError(f"{weights}: not the weights of torchvision's {plan.title}: {fault}")
+    _check_finite(state, weights)
 
 
-def _download(name: str) -> dict[str, Tensor]:
-    """Fetch torchvision's ImageNet weights, or say how to go on without them."""
+def _check_finite(state: dict[str, Tensor], weights: str | os.PathLike) -> None:
+    """Refuse weights that would make every score NaN."""
+    for key, value in state.items():
+        wrong = int((~torch.isfinite(value)).sum())
+        if wrong:
+            raise ValueError(
+                f"{weights}: {wrong} of the {value.numel()} values of {key!r} are NaN or infinite. The "
+                "training that made this file failed, or the file is damaged: take another one"
+            )
+
+
+def _download(name: str) -> Path:
+    """Give torchvision's ImageNet weights from torch's cache, downloaded where they are not there whole."""
+    url = models.get_model_weights(name)["IMAGENET1K_V1"].url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    digits = path.stem.rpartition("-")[2]  # torchvision's names end in the first digits of the SHA-256
     try:
-        return models.get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        # torch itself takes a file in its cache as it is; a killed copy or a full disk may have cut it short
+        if path.is_file() and not _sha256(path).startswith(digits):
+            print(f"{path}: damaged, its SHA-256 does not begin with {digits}; it is downloaded again")
+            path.unlink(missing_ok=True)
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=digits)
+    except (OSError, HTTPException, RuntimeError) as error:
         raise RuntimeError(
-            f"the ImageNet weights of {design(name).title} could not be downloaded ({error}). Check the "
-            'network, or fetch the file elsewhere and pass weights="path/to/file.pth", or start from scratch '
-            "with weights=None"
+            f"the ImageNet weights of {design(name).title} could not be downloaded from {url} ({error}). "
+            "Check the network, or fetch the file elsewhere and give it: --weights FILE, in Python "
+            'weights="path/to/file.pth"; or start from random weights: without --weights, in Python '
+            "weights=None"
         ) from error
+    return path
 
 
-def _read_weights(weights: str | os.PathLike) -> dict[str, Tensor]:
+def _sha256(path: Path) -> str:
+    """Give the SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
     """Read a file of weights; code in it is never run."""
-    path = Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such weights file; use a path, "imagenet" or None')
-    return torch.load(path, map_location="cpu", weights_only=True)
+    advice = (
+        "expected what torch.save(network.state_dict(), path) writes for a network of torchvision: tensors "
+        "by name, and no code"
+    )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # to damaged files torch answers with nearly all that Python has
+        raise ValueError(
+            f"{path}: not a file of weights, or damaged ({type(error).__name__}); {advice}"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path}: a torch file, but not one of weights alone; {advice}")
+    return state

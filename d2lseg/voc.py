@@ -8,31 +8,41 @@ which no loss and no score may count.
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import os
-import socket
 import sys
-import urllib.error
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path, PureWindowsPath
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.datasets import VOCSegmentation
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
+from tqdm.auto import tqdm
 
-from .classes import VOC, VOC_CLASSES, VOC_COLORMAP, VOID, VOID_COLOR, ClassList, read_classes
-from .files import read_text
+from .classes import VOC, VOC_CLASSES, VOC_COLORMAP, VOID, VOID_COLOR, ClassList, read_classes, voc_colormap
+from .download import install, voc2012
+from .files import check_file, in_words, read_text
 
 MEAN_COLOR = (124, 116, 104)  # the mean colour of ImageNet, (0.485, 0.456, 0.406) * 255, rounded
 
 CLASSES_FILE = "classes.txt"  # in the folder of a dataset that has classes of its own
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# the turn that each orientation noted in EXIF data asks for; 1 is upright
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_OPAQUE = frozenset(("1", "L", "RGB", "CMYK", "YCbCr", "HSV", "LAB"))  # PIL modes; P may be transparent
 _LAYOUT = (
     "expected a folder in VOC layout: JPEGImages/ID.jpg, SegmentationClass/ID.png and lists of IDs in "
     "ImageSets/Segmentation/. emojivoc.prepare() draws one, voc.download() fetches VOC 2012"
@@ -78,7 +88,7 @@ def folder_classes(voc_dir: str | Path) -> ClassList:
         Where the file is there and not a list of classes.
     """
     path = Path(voc_dir) / CLASSES_FILE
-    return read_classes(path) if path.is_file() else VOC
+    return read_classes(path) if os.path.lexists(path) else VOC
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -87,7 +97,7 @@ def read_image(path: str | Path) -> Tensor:
     Parameters
     ----------
     path : str or Path
-        A file of any kind that PIL reads. A rotation noted in its EXIF data is carried out.
+        A file of any kind that PIL reads.
 
     Returns
     -------
@@ -98,12 +108,54 @@ def read_image(path: str | Path) -> Tensor:
     ------
     FileNotFoundError
         Where there is no such file.
+    PermissionError
+        Where it may not be read.
     ValueError
-        Where the file is not an image, or is cut short.
+        Where the file is not an image, is cut short, has more pixels than PIL opens, or has brightness in
+        floats or beyond 16 bits, of which nobody knows what is white.
+
+    Notes
+    -----
+    A rotation or reflection noted in the EXIF data is carried out. Greyscale becomes RGB with three equal
+    channels. Of 16 bits a channel, 8 are kept. What is transparent is laid on white, as browsers show it.
+    Of an animation, or a file of several pictures, the first one is read. Colour profiles are not applied.
     """
-    with _open(path) as image:
-        pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))  # (H, W, 3) -> (3, H, W)
+    with _open(path, upright=True) as image:
+        if image.mode != "RGB" or "transparency" in image.info:
+            image = _plain_rgb(image, path)
+        # (H, W, 3) -> (3, H, W) by PIL, which is quicker than to transpose an array
+        planes, shape = [image.tobytes("raw", band) for band in "RGB"], (3, image.height, image.width)
+    del image  # of a large photo two copies at a time are enough
+    return torch.frombuffer(bytearray().join(planes), dtype=torch.uint8).view(shape)
+
+
+def _plain_rgb(image: Image.Image, path: str | Path) -> Image.Image:
+    """Turn an image of any mode, transparent or not, into opaque RGB."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bits(image, path)
+    try:
+        if image.mode in _OPAQUE and "transparency" not in image.info:
+            return image.convert("RGB")
+        rgba = image.convert("RGBA")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; save it as RGB, in a JPEG or PNG file") from error
+    ground = Image.new("RGB", image.size, "white")
+    ground.paste(rgba, mask=rgba)
+    return ground
+
+
+def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
+    """Turn 16-bit greyscale into 8-bit; ``convert`` would make white of all above 255."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"{path}: its values are {values.dtype} from {values.min()} to {values.max()}; expected 8 bits a "
+            "channel, or 16 bits, 0..65535. Scale the picture and save it as 8-bit PNG"
+        )
+    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)  # rounded; 257 * 255 = 65535
+    if "transparency" in image.info:
+        grey[values == image.info["transparency"]] = 255
+    return Image.fromarray(grey)
 
 
 def read_mask(path: str | Path, classes: ClassList = VOC) -> Tensor:
@@ -133,7 +185,13 @@ def read_mask(path: str | Path, classes: ClassList = VOC) -> Tensor:
         or the file is no image of these three kinds.
     """
     with _open(path) as image:
-        mode, palette, pixels = image.mode, image.getpalette(), np.array(image)
+        mode, palette, pixels = image.mode, image.getpalette() or (), np.array(image)
+        lossy = image.format in ("JPEG", "MPO")
+    if lossy:
+        raise ValueError(
+            f"{path}: a JPEG, which changes values; a mask must be stored without loss. Save it anew as PNG, "
+            "from what the JPEG was made of"
+        )
     if mode == "RGB":
         return voc_label_indices(torch.from_numpy(pixels).permute(2, 0, 1), str(path), classes.colormap)
     if mode not in ("P", "L"):
@@ -142,24 +200,45 @@ def read_mask(path: str | Path, classes: ClassList = VOC) -> Tensor:
             "class indices ('L') or an RGB PNG of the classes' colours. Save it as one of them"
         )
     label = torch.from_numpy(pixels)
-    present = np.bincount(pixels.ravel(), minlength=256).nonzero()[0].tolist()
-    if any(len(classes.names) <= index < VOID for index in present):
+    # compared with NumPy, on one thread, for the reason given in voc_rand_crop
+    if ((pixels >= len(classes.names)) & (pixels != VOID)).any():
         _check_indices(label, str(path), len(classes.names))
     if mode == "P" and classes.colours:
-        _check_palette(label, present, palette, classes.colours, str(path))
+        _check_palette(label, palette, classes.colours, str(path))
     return label
 
 
-def _open(path: str | Path) -> Image.Image:
-    """Open and decode an image file; errors name it."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+def _open(path: str | Path, upright: bool = False) -> Image.Image:
+    """Open and decode an image file, and turn it upright if asked to; errors name it."""
+    if not os.path.isfile(path):
+        check_file(path, "picture")  # says what it is instead
     try:
         image = Image.open(path)
         image.load()
-    except (OSError, SyntaxError) as error:  # PIL's answers to a file that is broken or no image
-        raise ValueError(f"{path}: cannot be read as an image ({error}); replace the file") from error
+        if upright and image.format != "TIFF":  # those PIL turns itself
+            turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+            image = image if turn is None else image.transpose(turn)
+    except MemoryError:
+        raise
+    except Exception as error:  # to broken files PIL's readers answer with nearly all that Python has
+        raise _unreadable(path, error) from error
     return image
+
+
+def _unreadable(path: str | Path, error: Exception) -> ValueError:
+    """Say why a file is no picture, or raise why it cannot even be opened."""
+    check_file(path, "picture")
+    if isinstance(error, Image.DecompressionBombError):
+        return ValueError(
+            f"{path}: more pixels than are opened by default ({error}). Save a smaller copy, or, if you "
+            "trust the file, raise PIL.Image.MAX_IMAGE_PIXELS"
+        )
+    reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else error
+    reason = reason if os.path.getsize(path) else "it is empty, 0 bytes"
+    return ValueError(
+        f"{path}: cannot be read as an image ({reason}); expected JPEG, PNG or another format that PIL "
+        "reads. Replace the file, or save the picture anew"
+    )
 
 
 def _first(wrong: Tensor) -> tuple[int, int]:
@@ -181,17 +260,12 @@ def _check_indices(label: Tensor, name: str, num_classes: int = len(VOC_CLASSES)
 
 
 def _check_palette(
-    label: Tensor,
-    present: Sequence[int],
-    palette: Sequence[int],
-    colormap: Sequence[Sequence[int]],
-    name: str,
+    label: Tensor, palette: Sequence[int], colormap: Sequence[Sequence[int]], name: str
 ) -> None:
     """Refuse a palette that gives one of the indices in use another colour than its class has."""
-    for index in present:
+    for index, expected in ((VOID, VOID_COLOR), *enumerate(colormap)):
         found = tuple(palette[3 * index : 3 * index + 3])
-        expected = VOID_COLOR if index == VOID else colormap[index]
-        if found != expected:
+        if found != tuple(expected) and (label == index).any():
             raise ValueError(
                 f"{name}: its palette gives index {index} the colour {found or 'none'}, {_owner(colormap)} "
                 f"palette {expected}, first at (row, column) {_first(label == index)}. The mask was made for "
@@ -286,6 +360,30 @@ def label2image(label: Tensor, colormap: Sequence[Sequence[int]] = VOC_COLORMAP)
     return table[label.long()].permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
 
 
+def write_mask(path: str | Path | BinaryIO, label: Tensor | np.ndarray, classes: ClassList = VOC) -> None:
+    """Write a label as `read_mask` reads it: a palette PNG of indices.
+
+    Parameters
+    ----------
+    path : str, Path or binary file
+        Where to.
+    label : Tensor or ndarray
+        Class indices, uint8 (H, W), 255 = void.
+    classes : ClassList
+        Its colours go into the palette, and VOC's for the indices beyond them.
+    """
+    mask = Image.fromarray(np.asarray(label))
+    mask.putpalette(_palette(classes))
+    mask.save(path, format="PNG")
+
+
+@cache
+def _palette(classes: ClassList) -> tuple[int, ...]:
+    """Give a palette as PIL wants it: 256 colours, R G B R G B ..., 768 values."""
+    colours = classes.colormap + voc_colormap(256)[len(classes.names) :]
+    return tuple(value for colour in colours for value in colour)
+
+
 def voc_rand_crop(
     image: Tensor, label: Tensor, height: int, width: int, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -324,11 +422,14 @@ def voc_rand_crop(
     to_columns, from_columns = _overlap(left, image.shape[2], width)
     # NumPy copies on one thread. PyTorch would wake all of them for a few thousand bytes, which takes
     # longer, and very much longer where other programs keep the cores busy.
+    seen, seen_label = image.numpy()[:, from_rows, from_columns], label.numpy()[from_rows, from_columns]
+    if seen_label.shape == (height, width):  # nothing to pad
+        return torch.from_numpy(seen.copy()), torch.from_numpy(seen_label.copy())
     crop = np.empty((3, height, width), np.uint8)
     crop[:] = np.reshape(MEAN_COLOR, (3, 1, 1))
-    crop[:, to_rows, to_columns] = image.numpy()[:, from_rows, from_columns]
+    crop[:, to_rows, to_columns] = seen
     crop_label = np.full((height, width), VOID, np.uint8)
-    crop_label[to_rows, to_columns] = label.numpy()[from_rows, from_columns]
+    crop_label[to_rows, to_columns] = seen_label
     return torch.from_numpy(crop), torch.from_numpy(crop_label)
 
 
@@ -349,7 +450,8 @@ def _check_pair(image: Tensor, label: Tensor, name: str) -> None:
     if image.ndim != 3 or label.ndim != 2 or image.shape[1:] != label.shape:
         raise ValueError(
             f"{name}: image {tuple(image.shape)} and label {tuple(label.shape)} do not fit; expected "
-            "(3, H, W) and (H, W) with the same H and W"
+            "(3, H, W) and (H, W) with the same H and W. Replace the wrong one; a mask may not be resized "
+            "smoothly, and where the image's EXIF data turn it, the mask must be turned, too"
         )
     if image.dtype != torch.uint8 or label.dtype != torch.uint8:
         raise ValueError(f"{name}: expected uint8, got image {image.dtype} and label {label.dtype}")
@@ -456,11 +558,16 @@ class VOCSegDataset(Dataset):
         Smallest and largest factor of a random change of size before the crop; ``None`` changes none.
     classes : ClassList, optional
         The classes of the masks; by default those of the folder, see `folder_classes`.
+    skip_bad : bool or mapping of str to str
+        True reads every pair once, and leaves out those that cannot be read. A mapping, such as `check_files`
+        gives, leaves out the names that it holds.
 
     Attributes
     ----------
     ids : list of str
         Names of the pictures.
+    skipped : dict of str to str
+        Names that were left out, and why.
     class_list : ClassList
         Names and colours of the classes.
     classes : tuple of str
@@ -471,7 +578,8 @@ class VOCSegDataset(Dataset):
     FileNotFoundError
         Where the list, an image or a mask is missing.
     ValueError
-        Where the list is empty, ``crop_size`` is not two positive integers or ``scale`` not two factors.
+        Where the list is empty or one of its lines cannot be a picture's name, ``crop_size`` is not two
+        positive integers, ``scale`` not two factors, or no pair can be read.
     """
 
     def __init__(
@@ -485,6 +593,7 @@ class VOCSegDataset(Dataset):
         target_transform: Callable[[Tensor], Tensor] | None = None,
         scale: tuple[float, float] | None = None,
         classes: ClassList | None = None,
+        skip_bad: bool | Mapping[str, str] = False,
     ) -> None:
         if scale is not None:
             _check_scale(scale)
@@ -496,12 +605,34 @@ class VOCSegDataset(Dataset):
         self.class_list = classes or folder_classes(voc_dir)
         self.classes = self.class_list.names
         self.ids = _read_ids(self.voc_dir, split)
-        for path in (path for name in self.ids for path in self.paths(name)):
-            if not path.is_file():
-                raise FileNotFoundError(f"{path}: missing, but {split!r} lists it; {_LAYOUT}")
+        self.skipped: dict[str, str] = {}
+        if skip_bad is not False:
+            self._leave_out(check_files(self) if skip_bad is True else skip_bad)
+        self._check_files()
         self._cache: dict[int, tuple[Tensor, Tensor]] | None = {} if cache else None
         # Shared memory: workers that live on from one epoch to the next see set_epoch too.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def _check_files(self) -> None:
+        """Refuse a list with names that have no picture or no mask."""
+        # one look into each folder: asking for each file would take longer than reading the first batch
+        there = [_listed(self.voc_dir / part) for part in ("JPEGImages", "SegmentationClass")]
+        for name in self.ids:
+            image = any(f"{name}{suffix}" in there[0] for suffix in IMAGE_SUFFIXES)
+            if not image or f"{name}.png" not in there[1]:
+                path = self.paths(name)[image]
+                raise FileNotFoundError(
+                    f"{path}: missing, but {self.split!r} lists it; put it there, or take it off the list. "
+                    f"python -m d2lseg doctor {self.voc_dir} finds all that are missing"
+                )
+
+    def _leave_out(self, bad: Mapping[str, str]) -> None:
+        """Drop the bad names from the list, and keep what is wrong with them."""
+        self.skipped = {name: bad[name] for name in dict.fromkeys(self.ids) if name in bad}
+        if len(self.skipped) == len(set(self.ids)):
+            first = next(iter(self.skipped.values()))
+            raise ValueError(f"{self.voc_dir}: no picture of {self.split!r} can be used, the first: {first}")
+        self.ids = [name for name in self.ids if name not in self.skipped]
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -538,9 +669,7 @@ class VOCSegDataset(Dataset):
         tuple of Path
             Image and mask.
         """
-        images = [self.voc_dir / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
-        image = next((path for path in images if path.is_file()), images[0])
-        return image, self.voc_dir / "SegmentationClass" / f"{name}.png"
+        return _paths(self.voc_dir, name)
 
     def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Read one picture, then crop and mirror it where that was asked for.
@@ -565,9 +694,9 @@ class VOCSegDataset(Dataset):
         """
         epoch, index = index if isinstance(index, tuple) else (self.epoch, index)
         index = range(len(self))[index]
-        image, label = self._read(index)
+        image, label = stored = self._read(index)
         if self.target_transform is not None:
-            label = self.target_transform(label)
+            label = self.target_transform(label.clone())  # which may paint in what it gets
             _check_pair(image, label, "target_transform")
         generator = _generator(self.seed, epoch, 1 + index)
         if self.scale is not None:
@@ -576,32 +705,98 @@ class VOCSegDataset(Dataset):
             image, label = voc_rand_crop(image, label, *self.crop_size, generator)
         if self.flip:
             image, label = voc_rand_flip(image, label, generator)
+        if self._cache is not None:  # nobody shall paint in the cache
+            image = image.clone() if image is stored[0] else image
+            label = label.clone() if label is stored[1] else label
         return image, label
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Read one pair from the cache or from disk."""
+        """Read one pair from the cache or from disk; what comes from the cache is the cache's own."""
         if self._cache is not None and index in self._cache:
-            image, label = self._cache[index]
-            return image.clone(), label.clone()  # so that nobody paints in the cache
-        image_path, mask_path = self.paths(self.ids[index])
+            return self._cache[index]
+        image, label = self._read_pair(self.ids[index])
+        if self._cache is not None:
+            self._cache[index] = image, label
+        return image, label
+
+    def _read_pair(self, name: str) -> tuple[Tensor, Tensor]:
+        """Read an image and its mask from disk."""
+        image_path, mask_path = self.paths(name)
+        for path in (image_path, mask_path):
+            _check_listed(path, self.split)
         image, label = read_image(image_path), read_mask(mask_path, self.class_list)
         _check_pair(image, label, f"{image_path} and its mask")
-        if self._cache is not None:
-            self._cache[index] = image.clone(), label.clone()
         return image, label
+
+
+def _check_listed(path: Path, split: str) -> None:
+    """Refuse what can't be opened as a file, and would keep the readers of images waiting, for one."""
+    if not os.path.isfile(path):  # a file's own faults are found by the reader
+        check_file(path, "picture", f"{split!r} lists it: put it there, or take it off the list")
+
+
+def _paths(voc_dir: Path, name: str) -> tuple[Path, Path]:
+    """Give image and mask of a name; of the image its first ending that is there."""
+    images = [voc_dir / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
+    # a file; else whatever has the name, of which it can then be said why it is no picture
+    image = next(filter(os.path.isfile, images), None) or next(filter(os.path.lexists, images), images[0])
+    return image, voc_dir / "SegmentationClass" / f"{name}.png"
+
+
+def check_files(dataset: VOCSegDataset, progress: bool | None = None) -> dict[str, str]:
+    """Read every image and mask once, and collect those that cannot be used.
+
+    Parameters
+    ----------
+    dataset : VOCSegDataset
+        Its files are read, whatever it keeps in memory; nothing is cropped or kept.
+    progress : bool, optional
+        Whether to show a progress bar; by default where the output is a terminal.
+
+    Returns
+    -------
+    dict of str to str
+        For the name of each bad pair, what is wrong with it. Empty where all is well.
+    """
+    bad, hidden = {}, None if progress is None else not progress
+    for name in tqdm(dict.fromkeys(dataset.ids), desc=f"reading {dataset.split}", disable=hidden):
+        try:
+            dataset._read_pair(name)
+        except MemoryError:
+            bad[name] = (
+                f"{dataset.paths(name)[0]}: too large for the memory, it or its mask; make them smaller"
+            )
+        except (ValueError, OSError) as error:
+            bad[name] = str(error)
+    return bad
+
+
+def _listed(folder: Path) -> set[str]:
+    """Give the names in a folder; none where there is no folder."""
+    try:
+        return set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise in_words(error, folder, "folder", _LAYOUT) from error
 
 
 def _read_ids(voc_dir: Path, split: str) -> list[str]:
     """Read a list of names."""
     folder = voc_dir / "ImageSets" / "Segmentation"
-    if split == "trainval" and not (folder / "trainval.txt").is_file():
+    if split == "trainval" and not os.path.lexists(folder / "trainval.txt"):
         return _read_ids(voc_dir, "train") + _read_ids(voc_dir, "val")
     path = folder / f"{split}.txt"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list; {_LAYOUT}")
-    ids = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    ids = [line.strip() for line in read_text(path, "list", _LAYOUT).splitlines() if line.strip()]
     if not ids:
-        raise ValueError(f"{path}: the list is empty; expected one ID a line")
+        raise ValueError(f"{path}: the list is empty; expected one ID a line, such as 2007_000032")
+    for name in ids:
+        # none may lead out of the folder, on any system, or make a mess of the screen
+        if PureWindowsPath(name).name != name or any(c < " " or c == "\x7f" for c in name):
+            raise ValueError(
+                f"{path}: {name[:80]!r} is no ID; expected the name of an image in JPEGImages, without a "
+                "folder and an ending. Mend this line"
+            )
     return ids
 
 
@@ -676,6 +871,7 @@ def load_data_voc(
     classes: ClassList | None = None,
     rank: int = 0,
     world_size: int = 1,
+    skip_bad: bool | Mapping[str, str] = False,
 ) -> tuple[DataLoader, DataLoader]:
     """Give batches for training and whole images for validation.
 
@@ -704,6 +900,9 @@ def load_data_voc(
     rank, world_size : int
         Give only the share of this one of several processes: equally many training pictures to each, and
         each validation picture to exactly one.
+    skip_bad : bool or mapping of str to str
+        Leave out pairs that cannot be read, see `VOCSegDataset`; ``train_iter.dataset.skipped`` names them.
+        Several processes must leave out the same: check in one and give its result to all.
 
     Returns
     -------
@@ -718,87 +917,74 @@ def load_data_voc(
     ValueError
         Where a list is empty, ``crop_size`` is not two positive integers or ``scale`` not two factors.
     """
-    if num_workers is None:
-        waits = sys.platform == "linux" and torch.cuda.is_available()
-        num_workers = min(4, os.cpu_count() or 1) if waits else 0
-    kept = {"cache": cache, "target_transform": target_transform, "classes": classes}
+    kept = {"cache": cache, "target_transform": target_transform, "classes": classes, "skip_bad": skip_bad}
     train = VOCSegDataset(voc_dir, "train", crop_size, flip=True, seed=seed, scale=scale, **kept)
-    val = VOCSegDataset(voc_dir, "val", **kept)
-    # A generator of their own: reading must not move torch's global random state.
-    shared = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
-    shared["pin_memory"] = torch.cuda.is_available()  # so that the copy to the GPU runs beside its work
     sampler = _EpochSampler(train, rank, world_size)
     train_iter = DataLoader(
         train,
         batch_size,
         sampler=sampler,
         drop_last=len(sampler) >= batch_size,
-        generator=torch.Generator().manual_seed(seed),
-        **shared,
+        **_reading(num_workers, seed),
     )
-    share = range(rank, len(val), world_size)
-    return train_iter, DataLoader(
-        val, 1, sampler=share, generator=torch.Generator().manual_seed(seed), **shared
-    )
+    return train_iter, whole_images(VOCSegDataset(voc_dir, "val", **kept), num_workers, rank, world_size)
 
 
-def download(root: str | Path | None = None) -> Path:
-    """Fetch VOC 2012 (2 GB) with torchvision's own class, unless it is already there.
+def whole_images(
+    dataset: VOCSegDataset, num_workers: int | None = None, rank: int = 0, world_size: int = 1
+) -> DataLoader:
+    """Give the pictures of a list one by one, to evaluate on them.
+
+    Parameters
+    ----------
+    dataset : VOCSegDataset
+        Without a crop.
+    num_workers : int, optional
+        As in `load_data_voc`.
+    rank, world_size : int
+        Give only the share of this one of several processes: each picture to exactly one.
+
+    Returns
+    -------
+    DataLoader
+        In the list's order: uint8 (1, 3, H, W) and (1, H, W).
+    """
+    share = range(rank, len(dataset), world_size)
+    return DataLoader(dataset, 1, sampler=share, **_reading(num_workers))
+
+
+def _reading(num_workers: int | None, seed: int = 0) -> dict[str, Any]:
+    """Tell a DataLoader how to read."""
+    if num_workers is None:
+        waits = sys.platform == "linux" and torch.cuda.is_available()
+        num_workers = min(4, os.cpu_count() or 1) if waits else 0
+    return {
+        "num_workers": num_workers,
+        "persistent_workers": num_workers > 0,
+        # so that the copy to the GPU runs beside its work
+        "pin_memory": torch.cuda.is_available(),
+        # a generator of its own: reading must not move torch's global random state
+        "generator": torch.Generator().manual_seed(seed),
+    }
+
+
+def download(
+    root: str | Path | None = None, source: str | Path | None = None, mirrors: Sequence[str] = ()
+) -> Path:
+    """Put VOC 2012 (2 GB to download) into place, unless it is already there.
 
     Parameters
     ----------
     root : str or Path, optional
         Where ``VOCdevkit`` goes; ``data_dir()`` by default.
+    source : str or Path, optional
+        The archive ``VOCtrainval_11-May-2012.tar``, if you have it already.
+    mirrors : sequence of str
+        Addresses of the archive to try first, see `download.install`, which also tells what is raised.
 
     Returns
     -------
     Path
         The folder ``VOCdevkit/VOC2012``, ready for ``load_data_voc``.
-
-    Raises
-    ------
-    ConnectionError
-        Where the host cannot be reached, or breaks off.
-    RuntimeError
-        Where the archive's checksum is wrong.
     """
-    root = Path(root) if root is not None else data_dir()
-    folder = root / "VOCdevkit" / "VOC2012"
-    if _is_complete(folder):
-        return folder
-    try:
-        with _socket_timeout(60):
-            VOCSegmentation(root, year="2012", image_set="trainval", download=True)
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        raise ConnectionError(
-            f"VOC 2012 could not be downloaded ({error}). The host is often down: try again later, or put "
-            f"VOCtrainval_11-May-2012.tar from elsewhere into {root} and call this again (its checksum is "
-            "verified). Until then emojivoc.prepare() gives a dataset that needs no network"
-        ) from error
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"{root / 'VOCtrainval_11-May-2012.tar'}: broken, or not the official archive ({error}). "
-            "Calling this again downloads it anew"
-        ) from error
-    if not _is_complete(folder):
-        raise RuntimeError(f"{folder}: incomplete after extraction; is the disk full? {_LAYOUT}")
-    return folder
-
-
-def _is_complete(folder: Path) -> bool:
-    """Tell whether every listed picture and mask is there."""
-    try:
-        return all(len(VOCSegDataset(folder, split)) > 0 for split in ("train", "val"))
-    except (FileNotFoundError, ValueError):
-        return False
-
-
-@contextlib.contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Give up on a host that stays silent; torchvision sets no limit of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    return install(voc2012(), data_dir() if root is None else root, source, mirrors)

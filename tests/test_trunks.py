@@ -1,8 +1,13 @@
 import copy
+import hashlib
+import random
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torchvision import models
 from torchvision.models import ResNet18_Weights, resnet18, resnet50, vgg16
 
 from d2lseg import fcn, trunks
@@ -109,29 +114,170 @@ def test_trunk_weights_that_do_not_fit_are_refused(tmp_path):
         trunks.make_trunk("resnet18", tmp_path / "none.pth")
 
 
-def test_imagenet_weights_come_through_torchvision(tmp_path, monkeypatch, file_server):
-    """The real download path, from a local server, with torchvision's own check of the hash."""
-    import hashlib
-
+@pytest.fixture
+def imagenet(tmp_path, monkeypatch, file_server):
+    """Serve weights under a name with their hash: give their values, their file, and where torch keeps it."""
     torch.manual_seed(3)
     state = resnet18().state_dict()
-    torch.save(state, tmp_path / "weights.pth")
-    digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()[:8]
-    served = f"resnet18-{digest}.pth"
-    (tmp_path / "weights.pth").rename(tmp_path / served)
+    folder = tmp_path / "web"
+    folder.mkdir()
+    torch.save(state, folder / "weights.pth")
+    digest = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()[:8]
+    served = (folder / "weights.pth").rename(folder / f"resnet18-{digest}.pth")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
-    monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", file_server(tmp_path) + served)
+    monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", file_server(folder) + served.name)
+    return state, served, tmp_path / "cache" / "checkpoints" / served.name
+
+
+def test_imagenet_weights_come_from_torchvision_once(imagenet):
+    """The real download path, from a local server, with torch's own check of the hash."""
+    state, served, cached = imagenet
+    for _ in range(2):
+        trunk = trunks.make_trunk("resnet18", "imagenet")
+        assert torch.equal(trunk.conv1.weight, state["conv1.weight"])
+        served.unlink(missing_ok=True)  # the second time nothing is downloaded
+    assert [path.name for path in cached.parent.iterdir()] == [cached.name]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "one bit"])
+def test_a_damaged_file_in_torchs_cache_is_downloaded_again(imagenet, capsys, damage):
+    state, served, cached = imagenet
+    whole = served.read_bytes()
+    middle = len(whole) // 2  # among the weights: torch would read it without a word
+    changed = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes({"cut short": whole[:middle], "empty": b"", "one bit": changed}[damage])
+    if damage == "one bit":
+        torch.load(cached, weights_only=True)
     trunk = trunks.make_trunk("resnet18", "imagenet")
-    assert torch.equal(trunk.conv1.weight, state["conv1.weight"])
+    assert torch.equal(trunk.conv1.weight, state["conv1.weight"]) and cached.read_bytes() == whole
+    assert f"{cached}: damaged" in capsys.readouterr().out
+
+
+def test_a_download_with_the_wrong_hash_is_not_kept(imagenet):
+    _, served, cached = imagenet
+    served.write_bytes(served.read_bytes()[:-1] + b"x")
+    with pytest.raises(RuntimeError, match=r"ResNet-18 could not be downloaded .*invalid hash value"):
+        trunks.make_trunk("resnet18", "imagenet")
+    assert list(cached.parent.iterdir()) == []
+
+
+def test_a_download_that_breaks_off_is_not_kept(imagenet, monkeypatch):
+    _, served, cached = imagenet
+    monkeypatch.setattr(
+        "http.server.SimpleHTTPRequestHandler.copyfile",
+        lambda self, source, output: output.write(source.read(20000)),
+    )
+    with pytest.raises(RuntimeError, match="could not be downloaded"):
+        trunks.make_trunk("resnet18", "imagenet")
+    assert list(cached.parent.iterdir()) == []
+    monkeypatch.undo()
+    assert served.is_file()
+
+
+@pytest.mark.parametrize("name", trunks.TRUNKS)
+def test_torchvisions_names_hold_the_hash(name):
+    url = models.get_model_weights(name)["IMAGENET1K_V1"].url
+    assert re.fullmatch(rf"https://.*/{name}-[0-9a-f]{{8}}\.pth", url)
 
 
 def test_imagenet_without_network_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(
-        type(ResNet18_Weights.IMAGENET1K_V1), "url", "http://127.0.0.1:9/resnet18-00000000.pth"
-    )
-    with pytest.raises(RuntimeError, match="weights=None"):
+    url = "http://127.0.0.1:9/resnet18-00000000.pth"
+    monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", url)
+    with pytest.raises(RuntimeError, match="weights=None") as caught:
         trunks.make_trunk("resnet18", "imagenet")
+    assert url in str(caught.value) and "--weights FILE" in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "count"), [(float("nan"), 1), (float("inf"), 2), (-float("inf"), 1)])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value, count):
+    state = resnet18().state_dict()
+    state["fc.weight"][0] = value  # the trunk does not take it, so it does no harm
+    torch.save(state, tmp_path / "weights.pth")
+    trunks.make_trunk("resnet18", tmp_path / "weights.pth")
+    state["layer3.1.bn2.running_var"][:count] = value
+    torch.save(state, tmp_path / "weights.pth")
+    words = rf"weights\.pth: {count} of the 256 values of 'layer3\.1\.bn2\.running_var' are NaN or infinite"
+    with pytest.raises(ValueError, match=words):
+        trunks.make_trunk("resnet18", tmp_path / "weights.pth")
+
+
+class Code:
+    """Runs something where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_code_in_a_file_of_weights_is_not_run(tmp_path, new):
+    state = {"conv1.weight": torch.ones(64, 3, 7, 7), "more": Code(tmp_path / "was run")}
+    torch.save(state, tmp_path / "bad.pth", _use_new_zipfile_serialization=new)
+    with pytest.raises(ValueError, match=r"bad\.pth: not a file of weights.*and no code"):
+        trunks.make_trunk("resnet18", tmp_path / "bad.pth")
+    assert not (tmp_path / "was run").exists()
+    torch.load(tmp_path / "bad.pth", weights_only=False)
+    assert (tmp_path / "was run").exists(), "it would have"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a text", b"PK\x03\x04 half a zip", b"\x80\x02}q\x00.", b"(", b"\x80\x02K\x01."]
+)
+def test_files_that_are_no_weights_are_named(tmp_path, content):
+    (tmp_path / "odd.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"odd\.pth: not a file of weights, or damaged"):
+        trunks.make_trunk("resnet18", tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_damaged_files_are_named_or_read(tmp_path, new):
+    rng, found = random.Random(6), {"read": 0, "refused": 0}
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.ones(4, 3)}, path, _use_new_zipfile_serialization=new)
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole[: rng.choice([len(whole), rng.randrange(len(whole))])])
+        for place in rng.choices(range(len(damaged)), k=2 if damaged else 0):
+            damaged[place] = rng.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            trunks._read_weights(path)
+            found["read"] += 1
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")
+            found["refused"] += 1
+    assert found["read"] > 0 and found["refused"] > 100
+
+
+def test_a_full_memory_is_not_taken_for_a_damaged_file(tmp_path, monkeypatch):
+    def load(*arguments, **options):
+        raise MemoryError
+
+    torch.save({"a": torch.ones(4, 3)}, tmp_path / "weights.pth")
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MemoryError):
+        trunks.make_trunk("resnet18", tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("content", [torch.ones(3), [torch.ones(3)], {"epoch": 3, "state": {}}])
+def test_torch_files_of_something_else_are_named(tmp_path, content):
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=r"odd\.pth: a torch file, but not one of weights alone"):
+        trunks.make_trunk("resnet18", tmp_path / "odd.pth")
+
+
+def test_weights_in_torchs_old_format_are_read(tmp_path):
+    """torchvision's VGG-16 is stored like that."""
+    torch.manual_seed(5)
+    state = resnet18().state_dict()
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    trunk = trunks.make_trunk("resnet18", tmp_path / "old.pth")
+    assert all(torch.equal(value, state[key]) for key, value in trunk.state_dict().items())
 
 
 @pytest.mark.parametrize(("name", "network"), [("resnet50", resnet50), ("resnet18", resnet18)])

@@ -1,17 +1,12 @@
 import copy
 import functools
-import hashlib
-import http.server
 import pickle
 import shutil
-import tarfile
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,6 +14,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from voc_layout import SIZES, make_folder, palette, write_mask
 
 from d2lseg import voc
+from d2lseg.classes import voc_colormap
 
 LABELS = st.builds(
     lambda seed, height, width: torch.from_numpy(
@@ -136,6 +132,25 @@ def test_palette_grey_and_rgb_masks_read_alike(tmp_path_factory, label):
         assert mask.dtype == torch.uint8 and torch.equal(mask, label)
 
 
+@settings(max_examples=50, deadline=None)
+@given(LABELS, st.booleans())
+def test_a_mask_that_is_written_is_read(tmp_path_factory, label, own):
+    path = tmp_path_factory.mktemp("mask") / "mask.png"
+    colours = tuple((9, i, i) for i in range(21)) if own else voc.VOC_COLORMAP
+    classes = voc.ClassList(voc.VOC_CLASSES, colours)
+    voc.write_mask(path, label, classes)
+    assert torch.equal(voc.read_mask(path, classes), label)  # which checks the palette too
+    with Image.open(path) as mask:
+        painted = torch.from_numpy(np.array(mask.convert("RGB"))).permute(2, 0, 1)
+    assert torch.equal(painted, voc.label2image(label, colours))
+
+
+def test_the_colours_beyond_the_classes_are_vocs(tmp_path):
+    voc.write_mask(tmp_path / "two.png", np.zeros((1, 1), np.uint8), voc.ClassList(("a", "b")))
+    with Image.open(tmp_path / "two.png") as mask:
+        assert np.reshape(mask.getpalette(), (256, 3)).tolist() == list(map(list, voc_colormap(256)))
+
+
 def test_small_palettes_are_enough(tmp_path):
     image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "L")
     image.putpalette([0, 0, 0, 128, 0, 0])
@@ -185,7 +200,7 @@ def test_an_index_beyond_the_palette_is_refused():
     """A file that PIL itself cannot write, but others can."""
     with pytest.raises(ValueError, match=r"short\.png: its palette gives index 15 the colour none"):
         voc._check_palette(
-            torch.tensor([[0, 15]]), [0, 15], palette()[: 3 * 4], voc.VOC_COLORMAP, "short.png"
+            torch.tensor([[0, 15]]), palette()[: 3 * 4], voc.VOC_COLORMAP, "short.png"
         )
 
 
@@ -599,90 +614,7 @@ def test_default_number_of_workers(folder, monkeypatch, gpu, platform, expected)
     assert train_iter.num_workers == val_iter.num_workers == expected
 
 
-# ------------------------------------------------------------------ download
-
-
-@pytest.fixture
-def host(tmp_path, monkeypatch):
-    """A local web server with a small archive of the same shape; counts what is asked of it."""
-    make_folder(tmp_path / "src" / "VOCdevkit" / "VOC2012")
-    lists = tmp_path / "src" / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
-    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
-    archive = tmp_path / "web" / "VOCtrainval_11-May-2012.tar"
-    archive.parent.mkdir()
-    with tarfile.open(archive, "w") as tar:
-        tar.add(tmp_path / "src" / "VOCdevkit", "VOCdevkit")
-    asked = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            asked.append(self.path)
-
-    handler = functools.partial(Handler, directory=str(archive.parent))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    entry = dict(torchvision.datasets.voc.DATASET_YEAR_DICT["2012"])
-    entry["url"] = f"http://127.0.0.1:{server.server_port}/{archive.name}"
-    entry["md5"] = hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setitem(torchvision.datasets.voc.DATASET_YEAR_DICT, "2012", entry)
-    monkeypatch.setenv("D2LSEG_DATA", str(tmp_path / "data"))
-    yield {"entry": entry, "asked": asked, "archive": archive, "server": server}
-    server.shutdown()
-    server.server_close()
-
-
-def test_download_gives_a_folder_that_loads(host, tmp_path):
-    folder = voc.download()
-    assert folder == tmp_path / "data" / "VOCdevkit" / "VOC2012"
-    train_iter, val_iter = voc.load_data_voc(folder, 2, (16, 16))
-    assert len(train_iter.dataset) == 5 and len(val_iter) == 2
-
-
-def test_download_is_skipped_when_complete_and_repaired_when_not(host, tmp_path):
-    folder = voc.download(tmp_path / "here")
-    asked = len(host["asked"])
-    host["server"].shutdown()
-    assert voc.download(tmp_path / "here") == folder and len(host["asked"]) == asked
-    (folder / "SegmentationClass" / "val_01.png").unlink()
-    voc.download(tmp_path / "here")  # the archive is still there: extracted again, not fetched again
-    assert len(host["asked"]) == asked and (folder / "SegmentationClass" / "val_01.png").is_file()
-
-
-def test_a_host_that_is_down_is_named(host, tmp_path):
-    host["server"].shutdown()
-    host["server"].server_close()
-    with pytest.raises(ConnectionError, match=r"could not be downloaded .*emojivoc\.prepare"):
-        voc.download()
-
-
-def test_a_missing_file_on_the_host_is_a_connection_error(host):
-    host["archive"].unlink()
-    with pytest.raises(ConnectionError, match="404"):
-        voc.download()
-
-
-def test_a_wrong_checksum_is_named(host, tmp_path):
-    host["entry"]["md5"] = "0" * 32
-    with pytest.raises(
-        RuntimeError, match=r"VOCtrainval_11-May-2012\.tar: broken, or not the official archive"
-    ):
-        voc.download()
-    assert not (tmp_path / "data" / "VOCdevkit").exists()
-
-
-def test_an_archive_with_gaps_is_not_called_complete(host, tmp_path):
-    source = tmp_path / "src" / "VOCdevkit"
-    (source / "VOC2012" / "JPEGImages" / "val_00.jpg").unlink()
-    with tarfile.open(host["archive"], "w") as tar:
-        tar.add(source, "VOCdevkit")
-    host["entry"]["md5"] = hashlib.md5(host["archive"].read_bytes()).hexdigest()
-    with pytest.raises(RuntimeError, match="incomplete after extraction"):
-        voc.download()
-
-
-def test_the_timeout_is_put_back(host, monkeypatch):
-    voc.download()
-    assert voc.socket.getdefaulttimeout() is None
+# ------------------------------------------------------------------ several processes
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
