@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -211,6 +212,36 @@ def from_first(make: Callable[[], Any]) -> Any:
     box = [make() if ranks().first else None]
     dist.broadcast_object_list(box)
     return box[0]
+
+
+def in_turns(make: Callable[[], Any]) -> Any:
+    """Do something in the first process, then in the first one of each other machine, then in the rest.
+
+    For what a process leaves on its machine's disk and the others find there, such as a dataset. It is made
+    once, whether each machine has a disk of its own or all share one.
+
+    Parameters
+    ----------
+    make : callable
+        Called in each process.
+
+    Returns
+    -------
+    object
+        What the call in this process gave.
+    """
+    mine = ranks()
+    if mine.world_size == 1:
+        return make()
+    turn = 0 if mine.first else 1 if mine.local_rank == 0 else 2
+    # a group of its own, because NCCL gives up on those that wait longer than ten minutes
+    patient = dist.new_group(backend="gloo", timeout=timedelta(days=1))
+    for now in range(3):
+        if now == turn:
+            result = make()
+        dist.barrier(patient)
+    dist.destroy_process_group(patient)
+    return result
 
 
 def share_buffers(model: nn.Module) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from .classes import VOID
 
 # Logits in work at a time. On a CPU a band of rows that stays in the cache; on a GPU few, large pieces.
-_BAND = {"cpu": 2**18, "cuda": 2**25}
+_BAND = {"cpu": 2**20, "cuda": 2**25}
 
 
 def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
@@ -48,6 +48,38 @@ def labelled(label: Tensor) -> Tensor:
     return (label != VOID).sum()
 
 
+def check_labels(label: Tensor, num_classes: int) -> None:
+    """Refuse class indices that no score belongs to.
+
+    Only labels on the CPU are looked at: to look at those on a GPU would mean to wait for it.
+
+    Parameters
+    ----------
+    label : Tensor
+        Class indices, any integer dtype, any shape; 255 is void.
+    num_classes : int
+        Number of classes C.
+
+    Raises
+    ------
+    ValueError
+        Where an index is neither in 0..C-1 nor 255.
+    """
+    if label.device.type != "cpu":
+        return
+    values = label.numpy()  # whose comparisons of bytes take a sixth of torch's time
+    wrong = (values >= num_classes) & (values != VOID)
+    if label.dtype != torch.uint8:
+        wrong |= values < 0
+    if wrong.any():
+        where = tuple(int(place[0]) for place in wrong.nonzero())
+        raise ValueError(
+            f"the label holds the class index {int(values[where])} at {where}; expected "
+            f"0..{num_classes - 1}, or {VOID} for void. Were the masks made for other "
+            f"classes than the model's {num_classes}?"
+        )
+
+
 def summed_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Sum the cross-entropy over the labelled pixels of a batch.
 
@@ -62,7 +94,13 @@ def summed_loss(logits: Tensor, label: Tensor) -> Tensor:
     -------
     Tensor
         float32 scalar.
+
+    Raises
+    ------
+    ValueError
+        Where a label is out of range, see `check_labels`.
     """
+    check_labels(label, logits.shape[1])
     # One image at a time: a float32 copy of all the logits at once would be the largest tensor of the step.
     pairs = zip(logits.split(1), label.split(1), strict=True)
     return torch.stack([_cross_entropy(z.float(), y) for z, y in pairs]).sum()
@@ -93,7 +131,13 @@ def upsampled_loss(scores: Tensor, U_h: Tensor, U_w: Tensor, label: Tensor) -> T
     -------
     Tensor
         float32 scalar. It can be differentiated once.
+
+    Raises
+    ------
+    ValueError
+        Where a label is out of range, see `check_labels`.
     """
+    check_labels(label, scores.shape[1])
     if torch.is_grad_enabled() and scores.requires_grad:
         return _UpsampledLoss.apply(scores, U_h, U_w, label)
     return _over_batch(scores, U_h, U_w, label, backward=False)[0]
@@ -131,16 +175,31 @@ def _in_bands(
     """Give the summed loss of one image, z float32 (C, h, w), and its gradient for z."""
     (classes, height, _), width = z.shape, len(U_w)
     wide = z.transpose(0, 1) @ U_w.T  # (C, h, w) -> (h, C, w) -> (h, C, W)
-    wide = wide.reshape(height, classes * width).requires_grad_(backward)  # one matrix for all classes
+    wide = wide.reshape(height, classes * width)  # one matrix for all classes
+    gradient, total = torch.zeros_like(wide), z.new_zeros(())
+    counted = (label != VOID)[:, None]  # (H, W) -> (H, 1, W)
+    index = label[:, None].where(counted, 0).long()
+    counted = counted.to(z.dtype)
     band = max(1, _BAND.get(z.device.type, _BAND["cuda"]) // (classes * width))
-    total = torch.zeros((), device=z.device)
-    for rows, labels in zip(U_h.split(band), label.split(band), strict=True):
-        with torch.set_grad_enabled(backward):
-            # (rows, h) @ (h, C*W) -> (rows, C, W): the rows are the batch of the cross-entropy
-            loss = _cross_entropy((rows @ wide).view(-1, classes, width), labels)
+    room = wide.new_empty(min(band, len(U_h)), classes * width)  # one for all bands: new memory is slow
+    for U, c, i in zip(U_h.split(band), counted.split(band), index.split(band), strict=True):
+        logits = torch.mm(U, wide, out=room[: len(U)]).view(-1, classes, width)  # -> (rows, C, W)
+        total += _loss_then_gradient(logits, i, c)
         if backward:
-            loss.backward()  # adds to wide.grad
-        total += loss.detach()
+            gradient.addmm_(U.T, logits.view(-1, classes * width))
     if not backward:
         return total, None
-    return total, (wide.grad.view(height, classes, width) @ U_w).transpose(0, 1)  # -> (C, h, w)
+    return total, (gradient.view(height, classes, width) @ U_w).transpose(0, 1)  # -> (C, h, w)
+
+
+def _loss_then_gradient(logits: Tensor, index: Tensor, counted: Tensor) -> Tensor:
+    """Give the summed loss of logits (R, C, W), and put its gradient in their place.
+
+    ``index``, int64, and ``counted``, 0 or 1, are (R, 1, W). The gradient of -log softmax(z)[y] is
+    softmax(z) - onehot(y): written out, it needs none of the copies that autograd would keep.
+    """
+    logits -= logits.amax(1, keepdim=True)  # so that exp does not overflow
+    true = logits.gather(1, index)
+    norm = logits.exp_().sum(1, keepdim=True)
+    logits.mul_(counted / norm).scatter_add_(1, index, -counted)
+    return ((norm.log() - true) * counted).sum()

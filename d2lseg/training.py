@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from . import checkpoint, distributed, metrics
 from .devices import PRECISIONS, autocast, best_device, best_precision, set_seed, try_all_gpus, try_gpu
 from .history import History, LivePlot
-from .losses import VOID, labelled, segmentation_loss, summed_loss
+from .losses import VOID, check_labels, labelled, segmentation_loss, summed_loss
 
 # what a training needs can be had from this room alone
 __all__ = [
@@ -377,6 +377,9 @@ class _Run:
 
     def _step(self, images: Tensor, labels: Tensor, lr: float) -> None:
         """Forward, loss, backward, step."""
+        classes = (getattr(self.model, "arguments", None) or {}).get("num_classes")
+        if classes is not None and self.device.type != "cpu":  # there a label out of range ends the process
+            check_labels(labels, classes)
         images = images.to(self.device, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
         for group in self.optimizer.param_groups:
@@ -462,7 +465,8 @@ def evaluate(
     was_training, total = model.training, None
     model.to(device).eval()
     try:
-        with torch.inference_mode(), autocast(device, precision):
+        # no_grad: in inference_mode autocast would cast all weights anew for each batch
+        with torch.no_grad(), autocast(device, precision):
             for images, labels in data_iter:
                 logits = model(images.to(device))
                 # like argmax, but a third of its time on a CPU

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ddp_worker
@@ -150,8 +152,31 @@ def test_outside_torchrun_there_is_one_process():
     model, tensor = nn.Linear(1, 1), torch.ones(2)
     assert distributed.parallel(model, torch.device("cpu")) is model
     assert distributed.summed(tensor) is tensor
-    assert distributed.from_first(lambda: 5) == 5
+    assert distributed.from_first(lambda: 5) == distributed.in_turns(lambda: 5) == 5
     distributed.share_buffers(nn.BatchNorm2d(2))
+
+
+def test_in_turns_the_first_process_of_each_machine_goes_before_the_others(monkeypatch):
+    """Two machines of two processes each, played by threads; the first ones take their time."""
+    me, meeting, done = threading.local(), threading.Barrier(4), []
+    monkeypatch.setattr(distributed, "ranks", lambda: me.ranks)
+    monkeypatch.setattr(dist, "new_group", lambda backend, timeout: (backend, timeout.days))
+    monkeypatch.setattr(dist, "barrier", lambda group: meeting.wait(60))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda group: None)
+
+    def make():
+        time.sleep(0.05 * (4 - me.ranks.rank))
+        done.append(me.ranks.rank)
+        return f"result {me.ranks.rank}"
+
+    def process(rank):
+        me.ranks = distributed.Ranks(rank, 4, local_rank=rank % 2)
+        return distributed.in_turns(make)
+
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(process, range(4)))
+    assert results == [f"result {rank}" for rank in range(4)]
+    assert done[:2] == [0, 2] and set(done[2:]) == {1, 3}
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_a_model_with_labels_gives_the_loss_of_its_logits(variant, upsampling):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max() + 1))
 
 
-def test_the_logits_never_exist_at_once():
+def test_the_logits_never_exist_at_once(monkeypatch):
     """The largest tensor that the loss makes is a band, not the batch's logits."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -109,6 +109,7 @@ def test_the_logits_never_exist_at_once():
                     self.size = max(self.size, tensor.numel())
             return out
 
+    monkeypatch.setattr(losses, "_BAND", {"cpu": 2**18, "cuda": 2**18})
     scores, label = scene(4, 21, 6, 8, 32)
     pixels = label.numel()
     with Largest() as seen:
@@ -123,3 +124,22 @@ def test_labels_of_another_size_are_refused():
     images = torch.zeros(2, 3, 40, 40, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"expected labels \(2, 40, 40\).*got \(2, 40, 41\)"):
         fcn.FCN32s(3).eval()(images, torch.zeros(2, 40, 41, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_labels_out_of_range_are_named_before_anything_is_computed(dtype):
+    scores, label = scene(2, 5, 2, 3, 8)
+    label = label.to(dtype)
+    label[1, 3, 4] = 5
+    matrices = bilinear_matrix(2, 8), bilinear_matrix(3, 8)
+    for loss in (
+        lambda: losses.upsampled_loss(scores, *matrices, label),
+        lambda: losses.summed_loss(F.interpolate(scores, scale_factor=8), label),
+    ):
+        with pytest.raises(ValueError, match=r"class index 5 at \(1, 3, 4\); expected 0\.\.4, or 255"):
+            loss()
+    losses.check_labels(label, 6)
+
+
+def test_labels_that_are_not_on_the_cpu_are_not_waited_for():
+    assert losses.check_labels(torch.empty(2, 3, dtype=torch.uint8, device="meta"), 1) is None
