@@ -1,7 +1,9 @@
 """Pictures of tensors: images, labels, overlays with a legend, small matrices, scores.
 
 Every function draws with matplotlib and returns the axes, so a notebook can add to the picture. No function
-here knows a model or a dataset folder.
+here knows a model or a dataset folder: names and colours are VOC's unless others are given. Those of a
+dataset are ``dataset.classes`` and ``dataset.class_list.colormap``, of a model ``model.classes`` and
+``model.colormap``.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from .voc import VOC_CLASSES, VOC_COLORMAP, VOID, VOID_COLOR, label2image
+from .classes import VOC_CLASSES, VOC_COLORMAP, VOID, VOID_COLOR, voc_colormap
+from .voc import label2image
 
 # Okabe and Ito, "Color universal design", 2008: eight colours that colour-blind readers can tell apart.
 # Black stands for background, the others are handed out to the classes of one picture in turn.
@@ -29,6 +32,11 @@ OKABE_ITO = (
     (213, 94, 0),
     (204, 121, 167),
 )
+LEGEND_ENTRIES = 24  # more do not fit beside two rows of pictures
+BARS = 40
+TICKS = 40
+
+Colormap = Sequence[tuple[int, int, int]]
 
 
 def to_numpy(image: Tensor | np.ndarray) -> np.ndarray:
@@ -138,16 +146,19 @@ def show_matrix(
     return ax
 
 
-def palette_for(labels: Sequence[Tensor], palette: str = "voc") -> tuple[tuple[int, int, int], ...]:
+def palette_for(
+    labels: Sequence[Tensor], palette: str | Colormap = "voc"
+) -> tuple[tuple[int, int, int], ...]:
     """Choose the colour of each class.
 
     Parameters
     ----------
     labels : sequence of Tensor
         The labels that will be drawn together, class indices.
-    palette : {"voc", "safe"}
+    palette : {"voc", "safe"} or sequence of (int, int, int)
         ``"voc"`` is the fixed colour map of Pascal VOC. ``"safe"`` gives the classes of these labels the
         colour-blind-safe colours of Okabe and Ito in turn; with more than seven object classes they repeat.
+        Or the colours themselves, RGB of each class.
 
     Returns
     -------
@@ -159,12 +170,15 @@ def palette_for(labels: Sequence[Tensor], palette: str = "voc") -> tuple[tuple[i
     ValueError
         If the palette has another name.
     """
-    if palette == "voc":
-        return VOC_COLORMAP
-    if palette != "safe":
-        raise ValueError(f'palette must be "voc" or "safe", got {palette!r}')
-    colours = [OKABE_ITO[0]] * len(VOC_COLORMAP)
+    if not isinstance(palette, str):
+        return tuple(palette)
     objects = [c for c in classes_in(*labels) if c not in (0, VOID)]
+    count = max([len(VOC_COLORMAP), *(c + 1 for c in objects)])
+    if palette == "voc":
+        return VOC_COLORMAP if count == len(VOC_COLORMAP) else voc_colormap(count)
+    if palette != "safe":
+        raise ValueError(f'palette must be "voc", "safe" or the colours of the classes, got {palette!r}')
+    colours = [OKABE_ITO[0]] * count
     for i, c in enumerate(objects):
         colours[c] = OKABE_ITO[1 + i % (len(OKABE_ITO) - 1)]
     return tuple(colours)
@@ -190,7 +204,7 @@ def overlay(
     image: Tensor,
     label: Tensor,
     opacity: float = 0.6,
-    colormap: Sequence[tuple[int, int, int]] = VOC_COLORMAP,
+    colormap: Colormap = VOC_COLORMAP,
 ) -> Tensor:
     """Lay the colours of a label over its image; background pixels keep the image.
 
@@ -230,7 +244,8 @@ def class_legend(
     target: Axes | plt.Figure,
     *labels: Tensor,
     class_names: Sequence[str] = VOC_CLASSES,
-    colormap: Sequence[tuple[int, int, int]] = VOC_COLORMAP,
+    colormap: Colormap = VOC_COLORMAP,
+    most: int = LEGEND_ENTRIES,
     **legend_options,
 ) -> None:
     """Add a legend with the classes that occur in the labels.
@@ -245,17 +260,34 @@ def class_legend(
         Name of each class index.
     colormap : sequence of (int, int, int)
         RGB of each class index.
+    most : int
+        So many entries at most. Of more classes those with the most pixels are named, and the others counted.
     **legend_options
         Passed on to matplotlib's ``legend``.
+
+    Raises
+    ------
+    ValueError
+        If a class has no name.
     """
+    found = [c for c in classes_in(*labels) if c != 0]
+    _check_names([c for c in found if c != VOID], class_names)
+    shown = found if len(found) <= most else _largest(labels, most - 1)
     handles = []
-    for c in classes_in(*labels):
-        if c == 0:
-            continue
+    for c in shown:
         colour, name = (VOID_COLOR, "void") if c == VOID else (colormap[c], class_names[c])
         handles.append(Patch(facecolor=np.array(colour) / 255, edgecolor="gray", label=name))
+    if len(shown) < len(found):
+        handles.append(Patch(facecolor="none", label=f"and {len(found) - len(shown)} more"))
     if handles:
         target.legend(handles=handles, **{"fontsize": 8, "frameon": False} | legend_options)
+
+
+def _largest(labels: Sequence[Tensor], count: int) -> list[int]:
+    """Give the classes with the most pixels, background left out, sorted."""
+    pixels = sum(torch.bincount(label.flatten().long().cpu(), minlength=256) for label in labels)
+    pixels[0] = 0
+    return sorted(pixels.argsort(descending=True)[:count].tolist())
 
 
 def show_scenes(
@@ -263,7 +295,7 @@ def show_scenes(
     labels: Sequence[Tensor],
     class_names: Sequence[str] = VOC_CLASSES,
     opacity: float = 0.6,
-    palette: str = "voc",
+    palette: str | Colormap = "voc",
     scale: float = 2.0,
 ) -> np.ndarray:
     """Draw images in the upper row and their overlays in the lower one, with a legend.
@@ -278,8 +310,8 @@ def show_scenes(
         Name of each class index.
     opacity : float
         Of the overlay, 0..1.
-    palette : {"voc", "safe"}
-        See `palette_for`.
+    palette : {"voc", "safe"} or sequence of (int, int, int)
+        See `palette_for`; ``model.colormap`` or ``dataset.class_list.colormap`` for classes of one's own.
     scale : float
         Size of one picture in inches.
 
@@ -298,7 +330,7 @@ def show_predictions(
     labels: Sequence[Tensor],
     class_names: Sequence[str] = VOC_CLASSES,
     opacity: float = 0.75,
-    palette: str = "voc",
+    palette: str | Colormap = "voc",
     scale: float = 2.0,
 ) -> np.ndarray:
     """Draw three rows, image, prediction and truth, with one legend.
@@ -313,8 +345,8 @@ def show_predictions(
         Name of each class index.
     opacity : float
         Of the overlays, 0..1.
-    palette : {"voc", "safe"}
-        See `palette_for`.
+    palette : {"voc", "safe"} or sequence of (int, int, int)
+        See `palette_for`; ``model.colormap`` or ``dataset.class_list.colormap`` for classes of one's own.
     scale : float
         Size of one picture in inches.
 
@@ -332,7 +364,7 @@ def show_comparison(
     labels: Sequence[Tensor],
     class_names: Sequence[str] = VOC_CLASSES,
     opacity: float = 0.75,
-    palette: str = "voc",
+    palette: str | Colormap = "voc",
     scale: float = 2.0,
 ) -> np.ndarray:
     """Draw images, what several models say of them, and the truth below each other, with one legend.
@@ -349,8 +381,8 @@ def show_comparison(
         Name of each class index.
     opacity : float
         Of the overlays, 0..1.
-    palette : {"voc", "safe"}
-        See `palette_for`.
+    palette : {"voc", "safe"} or sequence of (int, int, int)
+        See `palette_for`; ``model.colormap`` or ``dataset.class_list.colormap`` for classes of one's own.
     scale : float
         Size of one picture in inches.
 
@@ -381,7 +413,7 @@ def _show_rows(
     rows: Sequence[tuple[str, Callable[[int], Tensor]]],
     class_names: Sequence[str],
     opacity: float,
-    palette: str,
+    palette: str | Colormap,
     scale: float,
 ) -> np.ndarray:
     """Draw named rows of pictures; a picture of two dimensions is a label, laid over its image."""
@@ -405,7 +437,7 @@ def _show_rows(
 
 
 def plot_class_iou(
-    per_class: Tensor, class_names: Sequence[str] = VOC_CLASSES, ax: Axes | None = None
+    per_class: Tensor, class_names: Sequence[str] = VOC_CLASSES, ax: Axes | None = None, most: int = BARS
 ) -> Axes:
     """Draw the IoU of each class as horizontal bars, best on top, absent classes left out.
 
@@ -417,24 +449,44 @@ def plot_class_iou(
         Name of each class index.
     ax : Axes, optional
         Where to draw; a new figure by default.
+    most : int
+        So many bars at most, 2 or more. Of more classes the best and the worst are drawn.
 
     Returns
     -------
     Axes
-        The axes drawn on, with a dashed line at the mean.
+        The axes drawn on, with a dashed line at the mean of all classes.
+
+    Raises
+    ------
+    ValueError
+        If a class has no name.
     """
     present = [c for c in range(len(per_class)) if not per_class[c].isnan()]
+    _check_names(present, class_names)
     order = sorted(present, key=lambda c: float(per_class[c]))
+    if len(present) > most:
+        order = order[: most // 2] + order[-(most // 2) :]
     if ax is None:
         _, ax = plt.subplots(figsize=(5, 0.22 * len(order) + 0.9), layout="constrained")
-    values = [float(per_class[c]) for c in order]
-    ax.barh([class_names[c] for c in order], values, color="#0072b2")
+    ax.barh([class_names[c] for c in order], [float(per_class[c]) for c in order], color="#0072b2")
     mean = float(per_class.nanmean())
     ax.axvline(mean, color="#d55e00", linestyle="--", label=f"mean {mean:.2f}")
     ax.set(xlim=(0, 1), xlabel="intersection over union")
+    if len(order) < len(present):
+        ax.set_title(f"the best {most // 2} and the worst {most // 2} of {len(present)} classes", fontsize=9)
     ax.tick_params(labelsize=8)
     ax.legend(loc="lower right", fontsize=8)
     return ax
+
+
+def _check_names(classes: Sequence[int], class_names: Sequence[str]) -> None:
+    """Refuse too few names."""
+    if classes and classes[-1] >= len(class_names):
+        raise ValueError(
+            f"class {classes[-1]} has no name, there are {len(class_names)}; give those of the dataset: "
+            "class_names=dataset.classes"
+        )
 
 
 def plot_confusion(matrix: Tensor, class_names: Sequence[str] = VOC_CLASSES, ax: Axes | None = None) -> Axes:
@@ -445,7 +497,7 @@ def plot_confusion(matrix: Tensor, class_names: Sequence[str] = VOC_CLASSES, ax:
     matrix : Tensor
         int64 counts, (C, C), rows = truth, columns = prediction.
     class_names : sequence of str
-        Name of each class index.
+        Name of each class index. Of more than 40 classes only every second, third ... is written.
     ax : Axes, optional
         Where to draw; a new figure by default.
 
@@ -453,15 +505,22 @@ def plot_confusion(matrix: Tensor, class_names: Sequence[str] = VOC_CLASSES, ax:
     -------
     Axes
         The axes drawn on; a colour bar says what share of the true class a cell holds.
+
+    Raises
+    ------
+    ValueError
+        If a class has no name.
     """
+    _check_names(range(len(matrix)), class_names)
     shares = matrix.double() / matrix.sum(1, keepdim=True).clamp(min=1)
     if ax is None:
-        side = 0.24 * len(matrix) + 1.6
+        side = max(3.2, 0.24 * min(len(matrix), TICKS) + 1.6)  # less has no room for the bar's label
         _, ax = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
     picture = ax.imshow(shares.cpu().numpy(), cmap="viridis", vmin=0, vmax=1)
-    names = list(class_names)[: len(matrix)]
-    ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-    ax.set_yticks(range(len(names)), names, fontsize=8)
+    written = range(0, len(matrix), -(-len(matrix) // TICKS))
+    names = [class_names[c] for c in written]
+    ax.set_xticks(written, names, rotation=90, fontsize=8)
+    ax.set_yticks(written, names, fontsize=8)
     ax.set(xlabel="predicted class", ylabel="true class")
     ax.figure.colorbar(picture, ax=ax, label="share of the true class's pixels", shrink=0.8)
     return ax

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2lseg import plotting, voc
+from d2lseg import classes, plotting, voc
 
 IMAGE = torch.arange(3 * 4 * 6, dtype=torch.uint8).view(3, 4, 6)
 LABEL = torch.tensor([[0, 0, 0, 15, 15, 255]] * 4, dtype=torch.uint8)
@@ -121,3 +121,72 @@ def test_class_iou_bars_are_sorted_and_absent_classes_left_out():
 def test_confusion_rows_are_shares():
     ax = plotting.plot_confusion(torch.tensor([[3, 1], [0, 0]]))
     assert np.allclose(ax.images[0].get_array(), [[0.75, 0.25], [0, 0]])
+
+
+# --- classes of one's own -----------------------------------------------------------------------------------
+
+MANY = torch.arange(255, dtype=torch.uint8).repeat_interleave(torch.arange(255, 0, -1)).view(255, 128)
+PHOTO = torch.zeros(3, 255, 128, dtype=torch.uint8)
+NAMES = [f"class {i}" for i in range(255)]
+COLOURS = classes.voc_colormap(255)[::-1]
+
+
+def test_own_names_and_colours_are_drawn():
+    own = {"class_names": ("ground", "cup", "pen"), "palette": ((0, 0, 0), (1, 2, 3), (4, 5, 6))}
+    label = torch.tensor([[0, 1, 2, 255]] * 4, dtype=torch.uint8)
+    image = IMAGE[..., :4]
+    for axes in (
+        plotting.show_scenes([image], [label], opacity=1, **own),
+        plotting.show_predictions([image], [label], [label], opacity=1, **own),
+        plotting.show_comparison([image], {"x": [label]}, [label], opacity=1, **own),
+    ):
+        assert legend_texts(axes[0, 0].figure) == ["cup", "pen", "void"]
+        shown = axes[-1, 0].images[0].get_array()
+        assert [tuple(shown[0, i]) for i in (1, 2)] == [(1, 2, 3), (4, 5, 6)]
+
+
+def test_a_legend_of_255_classes_names_the_largest_and_counts_the_others():
+    axes = plotting.show_scenes([PHOTO], [MANY], NAMES, palette=COLOURS)
+    texts = legend_texts(axes[0, 0].figure)
+    assert texts == [*(f"class {i}" for i in range(1, 24)), "and 231 more"]
+    axes[0, 0].figure.canvas.draw()
+
+
+def test_vocs_palette_and_the_safe_one_reach_as_far_as_the_labels():
+    assert plotting.palette_for([MANY]) == classes.voc_colormap(255)
+    assert len(plotting.palette_for([MANY], "safe")) == 255
+    assert plotting.palette_for([MANY], COLOURS) == COLOURS
+
+
+def test_of_255_bars_the_best_and_the_worst_are_drawn():
+    ax = plotting.plot_class_iou(torch.linspace(0, 1, 255), NAMES)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == NAMES[:20] + NAMES[-20:]
+    assert ax.get_title() == "the best 20 and the worst 20 of 255 classes"
+    assert ax.lines[0].get_xdata()[0] == pytest.approx(0.5)
+    assert ax.figure.get_size_inches()[1] < 12
+
+
+def test_a_confusion_matrix_of_255_classes_stays_legible():
+    ax = plotting.plot_confusion(torch.eye(255, dtype=torch.int64), NAMES)
+    assert [text.get_text() for text in ax.get_yticklabels()] == NAMES[::7]
+    assert max(ax.figure.get_size_inches()) < 13
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plotting.show_scenes([PHOTO], [MANY]),
+        lambda: plotting.plot_class_iou(torch.ones(255)),
+        lambda: plotting.plot_confusion(torch.eye(255)),
+    ],
+)
+def test_a_class_without_a_name_is_an_error_that_says_what_to_give(draw):
+    with pytest.raises(ValueError, match=r"class 254 has no name, there are 21; .*dataset\.classes"):
+        draw()
+
+
+def test_scores_may_be_drawn_on_axes_that_are_there():
+    _, (left, right) = plt.subplots(1, 2)
+    assert plotting.plot_class_iou(torch.rand(3), ax=left) is left
+    assert plotting.plot_confusion(torch.eye(3), ax=right) is right

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from voc_layout import make_folder
 
-from d2lseg import plotting, voc
+from d2lseg import classes, plotting, voc
 from d2lseg.widgets import DatasetBrowser, browser
 
 
@@ -138,3 +138,25 @@ def test_it_is_made_of_plain_widgets(folder):
 
     assert isinstance(DatasetBrowser(folder), ipywidgets.DOMWidget)
     assert set(kinds(DatasetBrowser(folder))) == allowed
+
+
+def test_names_and_colours_are_those_of_the_folder(tmp_path):
+    labels = make_folder(tmp_path, {"train": [(40, 60)]})
+    mask = tmp_path / "SegmentationClass" / "train_00.png"
+    own = classes.ClassList(("ground", "cup", "pen"), ((0, 0, 0), (1, 2, 3), (250, 5, 6)))
+    label = torch.from_numpy(labels["train_00"] // 7 % 3)
+    voc.write_mask(mask, label, own)
+    classes.write_classes(tmp_path / "classes.txt", own)
+    shown = DatasetBrowser(tmp_path)
+    shown.view.value = "mask"
+    assert torch.equal(shown.picture, voc.label2image(label, own.colormap))
+    assert "cup" in shown.caption.value and "aeroplane" not in shown.caption.value
+    figure = browser.draw(*shown.dataset[0], classes=own)
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"cup", "pen"}
+
+
+def test_of_many_classes_the_caption_names_ten():
+    own = classes.ClassList(tuple(f"class {i}" for i in range(30)))
+    label = torch.arange(24, dtype=torch.uint8).view(4, 6)
+    text = browser.describe("x", label, own)
+    assert text.count("class") == 10 and text.endswith("and 14 more")

@@ -9,15 +9,19 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..classes import VOC, VOID, ClassList
 from ..plotting import class_legend, overlay, to_numpy
-from ..voc import VOC_CLASSES, VOID, VOCSegDataset, label2image
+from ..voc import VOCSegDataset, label2image
 from .explorer import png
 
 VIEWS = ("image", "overlay", "mask")
 FIGSIZE, DPI = (7.5, 4.0), 80  # the same for every picture, so that nothing jumps
+NAMED = 10  # classes named in the caption
 
 
-def compose(image: Tensor, label: Tensor, view: str = "overlay", opacity: float = 0.6) -> Tensor:
+def compose(
+    image: Tensor, label: Tensor, view: str = "overlay", opacity: float = 0.6, classes: ClassList = VOC
+) -> Tensor:
     """Put together what one view of a picture shows.
 
     Parameters
@@ -30,6 +34,8 @@ def compose(image: Tensor, label: Tensor, view: str = "overlay", opacity: float 
         The photograph, the mask laid over it, or the mask alone.
     opacity : float
         Of the overlay, 0..1.
+    classes : ClassList
+        Their colours are painted.
 
     Returns
     -------
@@ -45,10 +51,12 @@ def compose(image: Tensor, label: Tensor, view: str = "overlay", opacity: float 
         raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {view!r}")
     if view == "image":
         return image
-    return label2image(label) if view == "mask" else overlay(image, label, opacity)
+    if view == "mask":
+        return label2image(label, classes.colormap)
+    return overlay(image, label, opacity, classes.colormap)
 
 
-def describe(name: str, label: Tensor) -> str:
+def describe(name: str, label: Tensor, classes: ClassList = VOC) -> str:
     """Say what a picture holds.
 
     Parameters
@@ -57,21 +65,29 @@ def describe(name: str, label: Tensor) -> str:
         Its ID.
     label : Tensor
         Class indices, (H, W); 255 is void.
+    classes : ClassList
+        Their names are told.
 
     Returns
     -------
     str
-        ID, size, and each class's share of all pixels, largest first.
+        ID, size, and each class's share of all pixels, largest first; after ten the others are counted.
     """
     values, counts = label.unique(return_counts=True)
     shares = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)
-    names = {VOID: "void"} | dict(enumerate(VOC_CLASSES))
-    parts = [f"{names[index]} {count / label.numel():.1%}" for count, index in shares]
+    names = {VOID: "void"} | dict(enumerate(classes.names))
+    parts = [f"{names[index]} {count / label.numel():.1%}" for count, index in shares[:NAMED]]
+    parts += [f"and {len(shares) - NAMED} more"] if len(shares) > NAMED else []
     return f"{name}: {label.shape[0]} x {label.shape[1]} pixels; {', '.join(parts)}"
 
 
 def draw(
-    image: Tensor, label: Tensor, view: str = "overlay", opacity: float = 0.6, title: str = ""
+    image: Tensor,
+    label: Tensor,
+    view: str = "overlay",
+    opacity: float = 0.6,
+    title: str = "",
+    classes: ClassList = VOC,
 ) -> Figure:
     """Draw one view of a picture, with the legend of its classes.
 
@@ -87,6 +103,8 @@ def draw(
         Of the overlay, 0..1.
     title : str
         Written above.
+    classes : ClassList
+        Names and colours.
 
     Returns
     -------
@@ -100,10 +118,11 @@ def draw(
     """
     figure = Figure(figsize=FIGSIZE, dpi=DPI)
     ax = figure.add_axes((0.01, 0.02, 0.76, 0.9))
-    ax.imshow(to_numpy(compose(image, label, view, opacity)), interpolation="nearest")
+    ax.imshow(to_numpy(compose(image, label, view, opacity, classes)), interpolation="nearest")
     ax.set_axis_off()
     ax.set_title(title, fontsize=10)
-    class_legend(figure, label, loc="center left", bbox_to_anchor=(0.78, 0.5))
+    names = {"class_names": classes.names, "colormap": classes.colormap}
+    class_legend(figure, label, **names, loc="center left", bbox_to_anchor=(0.78, 0.5))
     return figure
 
 
@@ -113,7 +132,7 @@ class DatasetBrowser(widgets.VBox):
     Parameters
     ----------
     voc_dir : str or Path
-        A folder in VOC layout.
+        A folder in VOC layout; names and colours are those of its classes, see `voc.folder_classes`.
     split : str, optional
         The list shown at the start; by default the first of train, val and the others.
     index : int
@@ -173,10 +192,10 @@ class DatasetBrowser(widgets.VBox):
         except ValueError as error:
             self._refuse(error)
             return
-        view, opacity = self.view.value, self.opacity.value
-        self.picture = compose(image, self.label, view, opacity)
-        self.image.value = png(draw(image, self.label, view, opacity, title=name))
-        self.caption.value = html.escape(describe(name, self.label))
+        view, opacity, classes = self.view.value, self.opacity.value, self.dataset.class_list
+        self.picture = compose(image, self.label, view, opacity, classes)
+        self.image.value = png(draw(image, self.label, view, opacity, name, classes))
+        self.caption.value = html.escape(describe(name, self.label, classes))
 
     def _refuse(self, error: Exception) -> None:
         """Show what is wrong with a file: an error raised in a callback would be seen by nobody."""
