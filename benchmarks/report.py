@@ -1,0 +1,122 @@
+"""The measured ratios as a JSON file, a table and a picture."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+import torchvision
+from matplotlib.figure import Figure
+
+from benchmarks.measures import Measure
+from d2lseg import files
+
+
+def machine() -> str:
+    """Say on what, with what and when it was measured."""
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # other systems do not have this file
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    versions += f", torchvision {torchvision.__version__}"
+    threads = torch.get_num_threads()
+    return f"{processor}, {threads} threads, {versions}, {time.strftime('%d %B %Y').lstrip('0')}"
+
+
+def write_json(path: Path, measures: Mapping[str, Measure]) -> None:
+    """Write the ratios, one key a measure."""
+    text = json.dumps({key: round(measure.ratio, 3) for key, measure in measures.items()}, indent=2)
+    with files.written_whole(path) as file:
+        file.write(f"{text}\n".encode())
+
+
+def table(measures: Mapping[str, Measure]) -> str:
+    """Write the ratios as a Markdown table: medians, and the smallest and largest of the rounds."""
+    lines = [
+        "| measure | textbook | this course | ratio (smallest to largest) | at least | aim |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for m in measures.values():
+        low, high = min(m.ratios), max(m.ratios)
+        bound = "at most " if m.overhead else ""
+        opponent = " (trunk)" if m.overhead else ""
+        lines.append(
+            f"| {m.title} | {_value(m.theirs, m.unit)}{opponent} | {_value(m.ours, m.unit)} | "
+            f"{m.ratio:.3g} ({low:.3g} to {high:.3g}) | {bound}{m.at_least:g} | {bound}{m.aim:g} |"
+        )
+    return "\n".join(lines)
+
+
+def _value(values: tuple[float, ...], unit: str) -> str:
+    """Write a median with its unit."""
+    return f"{sorted(values)[len(values) // 2]:.3g} {unit}"
+
+
+def scaling_table(rows: list[dict[str, Any]]) -> str:
+    """Write how time and memory grow as a Markdown table."""
+    grows = {
+        "size": "training step of 2 pictures of",
+        "batch": "training step at the first of these sizes, pictures:",
+        "pictures": "first batch, pictures on disk:",
+        "photo": "prediction of a photo of",
+    }
+    lines = [
+        "| measured | textbook | this course | textbook | this course |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        both = [row.get(whose) for whose in ("textbook", "ours")]
+        cells = [f"{found['seconds']:.3g} s" if found else "-" for found in both]
+        cells += [f"{found['mib']:.0f} MiB" if found else "-" for found in both]
+        lines.append(f"| {grows[row['what']]} {row['value']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def parts_table(rows: list[tuple[str, str, float]]) -> str:
+    """Write where the time goes as a Markdown table."""
+    lines = ["| of | part | ms |", "| --- | --- | --- |"]
+    return "\n".join(lines + [f"| {whole} | {part} | {ms:.3g} |" for whole, part, ms in rows])
+
+
+def picture(measures: Mapping[str, Measure]) -> Figure:
+    """Draw the ratios as bars, with what they should reach.
+
+    Parameters
+    ----------
+    measures : mapping of str to Measure
+        As they are listed, from top to bottom. The one that compares with the trunk is left out: there less
+        is better.
+
+    Returns
+    -------
+    Figure
+        Bars on a logarithmic axis.
+    """
+    shown = [m for m in measures.values() if not m.overhead]
+    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    places = range(len(shown))
+    axes.barh(places, [m.ratio for m in shown], color="#56b4e9", label="measured")
+    axes.plot([m.at_least for m in shown], places, "|", ms=18, mew=2, color="#d55e00", label="at least")
+    axes.plot([m.aim for m in shown], places, "|", ms=18, mew=2, color="#009e73", label="aim")
+    axes.plot([], [], color="black", lw=1.5, label="smallest to largest round")
+    for place, m in zip(places, shown, strict=True):
+        axes.plot([min(m.ratios), max(m.ratios)], [place, place], color="black", lw=1.5)
+        end = 1.08 * max(*m.ratios, m.aim)
+        axes.text(end, place, f"{m.ratio:.3g}x", va="center", fontsize=9)
+    axes.set(xscale="log", xlim=(0.5, 3 * max(max(*m.ratios, m.aim) for m in shown)))
+    axes.set(xlabel="times better than the textbook's recipe (logarithmic)")
+    axes.set_yticks(list(places), [m.title for m in shown])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.invert_yaxis()
+    axes.axvline(1, color="grey", lw=1, ls=":")
+    figure.legend(loc="outside upper center", ncols=4, fontsize=9, frameon=False)
+    return figure

@@ -1,0 +1,131 @@
+"""The opponent: the textbook's recipe, written out from its description, for measurements only.
+
+Everything here is as the FCN chapter of *Dive into Deep Learning* describes it: all pictures in memory as
+standardised float32; masks as RGB, looked up in a table of all 16.7 million colours whenever one is asked
+for; pictures smaller than the crop left out; a ResNet-18 in NCHW float32 whose scores a dense transposed
+convolution enlarges by 32; a loss a pixel, then means; SGD; accuracy on random crops. The course's notebooks
+say what is wrong with it; here it is the measure of time and memory.
+
+Source: Zhang, Lipton, Li and Smola, *Dive into Deep Learning*, sections 14.9 to 14.11 ("Semantic segmentation
+and the dataset", "Transposed convolution", "Fully convolutional networks").
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import Normalize, RandomCrop
+from torchvision.transforms.functional import crop, pil_to_tensor
+
+from d2lseg.classes import VOC_COLORMAP
+from d2lseg.fcn import IMAGENET_MEAN, IMAGENET_STD
+from d2lseg.upsampling import bilinear_kernel
+
+
+def read_images(folder: Path, split: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Read all pictures and masks of a split, both as uint8 RGB (3, H, W)."""
+    names = (folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
+    pictures = [_read(folder / "JPEGImages" / f"{name}.jpg") for name in names]
+    return pictures, [_read(folder / "SegmentationClass" / f"{name}.png") for name in names]
+
+
+def _read(path: Path) -> Tensor:
+    """Read a file as uint8 RGB (3, H, W): with torchvision, as the textbook does, while it still can."""
+    if hasattr(torchvision.io, "read_image"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # announced for a later version
+            return torchvision.io.read_image(str(path), torchvision.io.ImageReadMode.RGB)
+    return pil_to_tensor(Image.open(path).convert("RGB"))
+
+
+def colour_table() -> Tensor:
+    """Make the table from each of the 256**3 colours to a class; every unknown one is background."""
+    table = torch.zeros(256**3, dtype=torch.long)
+    for index, (red, green, blue) in enumerate(VOC_COLORMAP):
+        table[(red * 256 + green) * 256 + blue] = index
+    return table
+
+
+def class_indices(mask: Tensor, table: Tensor) -> Tensor:
+    """Look a mask (3, H, W) up in the table: int64 (H, W)."""
+    colours = mask.permute(1, 2, 0).numpy().astype("int32")
+    return table[(colours[:, :, 0] * 256 + colours[:, :, 1]) * 256 + colours[:, :, 2]]
+
+
+class InMemory(Dataset):
+    """All pictures of a split, standardised float32, with a random crop each time one is asked for."""
+
+    def __init__(self, folder: Path, split: str, crop_size: tuple[int, int]) -> None:
+        self.standardise = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+        self.crop_size = crop_size
+        pictures, masks = read_images(folder, split)
+        self.pictures = [self.standardise(picture.float() / 255) for picture in self._large_enough(pictures)]
+        self.masks = self._large_enough(masks)
+        self.table = colour_table()
+
+    def _large_enough(self, tensors: list[Tensor]) -> list[Tensor]:
+        height, width = self.crop_size
+        return [t for t in tensors if t.shape[1] >= height and t.shape[2] >= width]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        picture, mask = self.pictures[index], self.masks[index]
+        place = RandomCrop.get_params(picture, self.crop_size)
+        return crop(picture, *place), class_indices(crop(mask, *place), self.table)
+
+
+def load_data(folder: Path, batch: int, crop_size: tuple[int, int], workers: int) -> tuple[DataLoader, ...]:
+    """Give the batches of both splits; the last, smaller one of each is left out."""
+    options = {"batch_size": batch, "drop_last": True, "num_workers": workers}
+    train, test = (InMemory(folder, split, crop_size) for split in ("train", "val"))
+    return DataLoader(train, shuffle=True, **options), DataLoader(test, **options)
+
+
+def make_model(num_classes: int = 21) -> nn.Sequential:
+    """ResNet-18 without its last two layers, a 1x1 convolution, a transposed convolution by 32."""
+    trunk = list(torchvision.models.resnet18(weights=None).children())[:-2]
+    model = nn.Sequential(*trunk)
+    model.add_module("final_conv", nn.Conv2d(512, num_classes, kernel_size=1))
+    model.add_module("transpose_conv", nn.ConvTranspose2d(num_classes, num_classes, 64, 32, 16))
+    nn.init.xavier_uniform_(model.final_conv.weight)
+    with torch.no_grad():
+        model.transpose_conv.weight.copy_(bilinear_kernel(num_classes, num_classes, 64))
+    return model
+
+
+def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """SGD with the textbook's learning rate and weight decay."""
+    return torch.optim.SGD(model.parameters(), lr=1e-3, weight_decay=1e-3)
+
+
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
+    """One step: a loss for each pixel, its mean for each picture, the sum of these; and the accuracy."""
+    model.train()
+    optimizer.zero_grad()
+    logits = model(images)
+    per_picture = F.cross_entropy(logits, labels, reduction="none").mean(1).mean(1)
+    per_picture.sum().backward()
+    optimizer.step()
+    right(logits.detach(), labels)
+
+
+def right(logits: Tensor, labels: Tensor) -> float:
+    """Count the right pixels, void among them."""
+    return float((logits.argmax(dim=1) == labels).sum())
+
+
+def evaluate(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
+    """Pixel accuracy over batches of crops."""
+    model.eval()
+    with torch.no_grad():
+        counts = [(right(model(images), labels), labels.numel()) for images, labels in batches]
+    return sum(hits for hits, _ in counts) / sum(pixels for _, pixels in counts)

@@ -1,0 +1,184 @@
+"""The opponent does what the textbook's recipe does, and the ratios are read from what was measured."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import measures, probe, report, scenes, textbook
+from d2lseg import fcn, metrics, training, voc
+from d2lseg.upsampling import bilinear_conv_transpose
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return scenes.draw(tmp_path_factory.mktemp("scenes"), 5, 3, (70, 90))
+
+
+def test_the_drawn_set_is_the_same_each_time_and_in_voc_layout(folder, tmp_path):
+    again = scenes.draw(tmp_path, 5, 3, (70, 90))
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    assert len(files) == 2 * 8 + 2
+    assert all((folder / name).read_bytes() == (again / name).read_bytes() for name in files)
+    images, labels = voc.read_voc_images(folder)
+    assert all(image.shape == (3, 70, 90) for image in images)
+    present = {int(index) for label in labels for index in label.unique()}
+    assert {0, voc.VOID} < present and present <= {*range(21), voc.VOID}
+
+
+def test_the_textbooks_labels_are_ours_with_void_as_background(folder):
+    _, masks = textbook.read_images(folder, "train")
+    table = textbook.colour_table()
+    for mask, label in zip(masks, voc.read_voc_images(folder)[1], strict=True):
+        assert torch.equal(textbook.class_indices(mask, table), probe.as_textbook(label))
+
+
+def test_without_torchvisions_reader_pil_reads_the_same_masks(folder, monkeypatch):
+    before = textbook.read_images(folder, "val")
+    monkeypatch.delattr(textbook.torchvision.io, "read_image")
+    after = textbook.read_images(folder, "val")
+    assert all(torch.equal(a, b) for a, b in zip(before[1], after[1], strict=True))
+    assert all(a.shape == b.shape and a.dtype == b.dtype for a, b in zip(before[0], after[0], strict=True))
+
+
+def test_the_textbooks_dataset_crops_and_standardises(folder):
+    data = textbook.InMemory(folder, "train", (64, 64))
+    image, label = data[0]
+    assert image.shape == (3, 64, 64) and label.shape == (64, 64) and label.dtype == torch.int64
+    whole = torch.nn.functional.unfold(data.pictures[0][None], (64, 64)).view(3, 64, 64, -1)
+    assert (whole == image[..., None]).all(0).all(0).all(0).any(), "a crop is a part of its picture"
+    assert len(textbook.InMemory(folder, "train", (71, 64))) == 0, "small pictures are left out"
+
+
+def test_both_models_compute_the_same_where_the_textbooks_has_no_bias():
+    torch.manual_seed(0)
+    theirs, ours = textbook.make_model().eval(), fcn.FCN32s(21).eval()
+    torch.nn.init.zeros_(theirs.transpose_conv.bias)
+    trunk = [value for name, value in theirs.state_dict().items() if name[0].isdigit()]
+    ours.trunk.load_state_dict(dict(zip(ours.trunk.state_dict(), trunk, strict=True)))
+    ours.score.load_state_dict(theirs.final_conv.state_dict())
+    ours.upsample = bilinear_conv_transpose(21, 32)  # its border fades as the textbook's does
+    images, _ = probe.random_batch(2, (64, 96))
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs(probe.standardised(images)), ours(images), atol=1e-4, rtol=1e-4)
+
+
+def test_the_textbooks_step_follows_the_gradient_of_the_summed_means():
+    torch.manual_seed(0)
+    model = textbook.make_model()
+    images, labels = probe.random_batch(2, (32, 64))
+    images, labels = probe.standardised(images), probe.as_textbook(labels)
+    before = model.final_conv.weight.detach().clone()
+    optimizer = textbook.make_optimizer(model)
+    textbook.train_step(model, optimizer, images, labels)
+    gradient = model.final_conv.weight.grad
+    moved = before - 1e-3 * (gradient + 1e-3 * before)  # SGD with weight decay
+    torch.testing.assert_close(model.final_conv.weight.detach(), moved)
+    assert gradient.abs().max() > 0
+
+
+def test_the_textbooks_accuracy_is_that_of_the_confusion_matrix():
+    torch.manual_seed(0)
+    model = textbook.make_model()
+    batches = [probe.random_batch(2, (32, 64)) for _ in range(2)]
+    batches = [(probe.standardised(i), probe.as_textbook(y)) for i, y in batches]
+    with torch.no_grad():
+        model.eval()
+        pairs = [(model(i).argmax(1), y) for i, y in batches]
+    matrix = sum(metrics.confusion_matrix(p, y, 21) for p, y in pairs)
+    assert textbook.evaluate(model, batches) == pytest.approx(metrics.scores(matrix).pixel_acc)
+
+
+@pytest.mark.parametrize("whose", ["float32", "bf16"])
+def test_our_step_is_a_step_of_training(whose):
+    torch.manual_seed(0)
+    step = probe.step_of(whose, 2, (32, 64))
+    assert step() is None
+    images, labels = probe.random_batch(2, (32, 64))
+    assert images.dtype == labels.dtype == torch.uint8 and (labels == voc.VOID).any()
+
+
+def test_the_trunks_step_leaves_gradients():
+    step = measures.trunk_step(measures.QUICK, "float32")
+    step()
+    trunk = step.__closure__[[*step.__code__.co_freevars].index("trunk")].cell_contents
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trunk.parameters())
+
+
+def test_turns_alternate_and_the_first_does_not_count():
+    order = []
+    values = measures.in_turns(3, a=lambda: order.append("a"), b=lambda: order.append("b") or 7.0)
+    assert order == list("abababab")
+    assert len(values["a"]) == 3 and all(seconds >= 0 for seconds in values["a"])
+    assert values["b"] == (7.0, 7.0, 7.0)
+
+
+def test_ratios_say_how_much_better_ours_is():
+    time = measures.Measure("a step", "s", (4.0, 6.0, 2.0), (2.0, 2.0, 2.0), 2, 3)
+    speed = measures.Measure("a loader", "pictures/s", (10.0,), (25.0,), 2, 3, throughput=True)
+    over = measures.Measure("over the trunk", "s", (1.0,), (1.3,), 1.25, 1.1, overhead=True)
+    assert time.ratios == [2.0, 3.0, 1.0] and time.ratio == 2.0 and time.reached
+    assert speed.ratio == 2.5 and speed.reached
+    assert over.ratio == 1.3 and not over.reached
+
+
+def test_loaders_are_counted_from_the_fourth_batch_on(monkeypatch):
+    clock = [0.0]
+
+    def loader():
+        for number in range(6):
+            clock[0] += 100 if number < 4 else 0.5  # the first ones wait for the workers
+            yield torch.zeros(5, 3), None
+
+    monkeypatch.setattr(measures.time, "perf_counter", lambda: clock[0])
+    assert measures.pictures_per_second(loader()) == 5 * 2 / (2 * 0.5)
+
+
+def test_memory_is_that_of_the_process_itself(folder):
+    small = measures.in_process("loading", "ours", folder, 2, 64, 64)
+    large = measures.in_process("loading", "textbook", folder, 2, 64, 64)
+    assert large["mib"] - small["mib"] > 100, "the table of colours alone takes 128 MiB"
+
+
+def test_the_memory_of_a_prediction_is_measured_from_the_loaded_model_on():
+    found = measures.in_process("photo", "float32", 70, 90)
+    assert 0 < found["mib"] < 200 and found["seconds"] > 0
+
+
+def test_a_quick_run_writes_all_ratios_and_a_picture(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measures, "in_process", lambda *_: {"seconds": 1.0, "mib": 2.0})
+    status = benchmarks.main(
+        ["--quick", "--json", f"{tmp_path / 'r.json'}", "--picture", f"{tmp_path / 'r.png'}"]
+    )
+    ratios = json.loads((tmp_path / "r.json").read_text())
+    assert list(ratios) == [
+        "step_fp32", "step_best", "step_vs_trunk", "evaluation",
+        "first_batch", "memory", "loader", "loader_cached",
+    ]  # fmt: skip
+    assert status == 0 and all(math.isfinite(value) and value > 0 for value in ratios.values())
+    assert (tmp_path / "r.png").read_bytes()[:4] == b"\x89PNG"
+    printed = capsys.readouterr().out
+    assert printed.count("\n| ") == 3 * 2 + 8 + 11 + 10 and "torch" in printed
+
+
+def test_a_ratio_below_its_bound_is_named(monkeypatch, capsys):
+    missed = measures.Measure("a step", "s", (1.0,), (1.0,), 2, 3)
+    monkeypatch.setattr(benchmarks, "run", lambda plan, folder: {"step_fp32": missed})
+    monkeypatch.setattr(scenes, "draw", lambda folder, *_: folder)
+    assert benchmarks.main(["--ratios-only"]) == 1
+    assert "below what it should be: step_fp32" in capsys.readouterr().out
+    assert "1 (1 to 1)" in report.table({"step_fp32": missed})
+
+
+def test_the_textbook_reads_what_the_loss_of_training_reads(folder):
+    train_iter, test_iter = textbook.load_data(folder, 2, (64, 64), workers=0)
+    images, labels = next(iter(train_iter))
+    logits = torch.randn(2, 21, 64, 64)
+    means = F.cross_entropy(logits, labels, reduction="none").mean(1).mean(1)
+    assert float(means.mean()) == pytest.approx(float(training.segmentation_loss(logits, labels)), rel=1e-5)
+    assert images.dtype == torch.float32 and len(train_iter) == 2 and len(test_iter) == 1
+    assert np.isfinite(images.numpy()).all()
