@@ -1,0 +1,346 @@
+"""The doctor finds every fault of a folder at once, tells warnings apart, and counts right."""
+
+import argparse
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from voc_layout import make_folder, write_mask, write_pair
+
+from d2lseg import cli, distributed, doctor, voc
+from d2lseg.classes import VOC_CLASSES
+from d2lseg.cli import common
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A set in which every class occurs in both lists."""
+    path = tmp_path / "set"
+    make_folder(path)
+    for name in ("train_00", "val_00"):
+        label = np.arange(40 * 60).reshape(40, 60) % 21
+        write_pair(path, name, label, seed=len(name))
+    return path
+
+
+def found(folder, **options):
+    return [str(finding) for finding in doctor.examine(folder, **options).findings]
+
+
+def only(folder, **options):
+    (finding,) = found(folder, **options)
+    return finding
+
+
+def lists(folder):
+    return folder / "ImageSets" / "Segmentation"
+
+
+def test_a_good_set_has_no_fault(folder, capsys):
+    assert found(folder) == []
+    assert cli.main(["doctor", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"{folder}: no fault found\n") and "fault:" not in printed
+    assert "train   5 of 5 pictures read, 24 to 64 pixels high and 30 to 60 wide" in printed
+
+
+def test_all_faults_are_found_in_one_go(folder, capsys):
+    """One of each kind; none hides another, not even two of one pair."""
+    images, masks = folder / "JPEGImages", folder / "SegmentationClass"
+    (images / "train_00.jpg").write_bytes(b"no picture")
+    write_mask(masks / "train_00.png", np.full((9, 9), 77))
+    (images / "train_01.jpg").unlink()
+    (masks / "train_02.png").unlink()
+    write_mask(masks / "train_03.png", np.zeros((33, 34)))
+    (lists(folder) / "val.txt").write_text("val_00\nval_01\nval_01\ntrain_04\n")
+    lines = found(folder)
+    for words in (
+        "val.txt: twice on the list: val_01; take each off once",
+        "on the lists train and val: train_04; a score",
+        "train_01.jpg: missing, but 'train' lists it; put it there",
+        "train_02.png: missing, but 'train' lists it; put it there",
+        "train_00.jpg: cannot be read as an image",
+        "train_00.png: index 77",
+        "train_03.jpg and its mask: image (3, 33, 33) and label (33, 34) do not fit",
+    ):
+        assert sum(words in line and line.startswith("fault: ") for line in lines) == 1, (words, lines)
+    faults = [line for line in lines if line.startswith("fault: ")]
+    assert len(faults) == 7
+    assert cli.main(["doctor", str(folder)]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[: len(lines)] == lines and f"{folder}: 7 faults found" in printed[-1]
+    assert any(line.startswith("train   3 of 5 pictures read") for line in printed)
+
+
+def test_where_there_is_no_folder(tmp_path, capsys):
+    assert only(tmp_path / "x") == f"fault: {tmp_path / 'x'}: no such folder; check the path"
+    assert cli.main(["doctor", str(tmp_path / "x")]) == 1
+    assert capsys.readouterr().out.endswith("x: 1 fault found\n")
+
+
+def test_an_empty_folder_has_two_faults(tmp_path):
+    assert [line.split(";")[0] for line in found(tmp_path)] == [
+        f"fault: {tmp_path / 'ImageSets' / 'Segmentation' / name}: no such list"
+        for name in ("train.txt", "val.txt")
+    ]
+
+
+@pytest.mark.parametrize(("name", "count"), [("VOC2012", 2), ("VOC2011", 0)])
+def test_the_counts_of_voc_2012_are_held_to_it(folder, name, count):
+    place = folder.rename(folder.parent / name)
+    lines = found(place)
+    assert len(lines) == count
+    if lines:
+        assert "5 names on the list train; VOC 2012 has 1,464; unpack" in lines[0]
+        assert "2 names on the list val; VOC 2012 has 1,449; unpack" in lines[1]
+        (place / "classes.txt").write_text("\n".join(VOC_CLASSES))  # then it is somebody's own
+        assert found(place) == []
+
+
+def test_the_right_counts_of_voc_2012_are_no_fault(tmp_path):
+    splits = [doctor.Split(name, ["x"] * count) for name, count in doctor.VOC2012_COUNTS.items()]
+    (tmp_path / "VOC2012").mkdir()
+    assert doctor.check_counts(tmp_path / "VOC2012", splits) == []
+    splits[0].ids.pop()
+    assert len(doctor.check_counts(tmp_path / "VOC2012", splits)) == 1
+
+
+def test_what_no_list_names_is_a_warning(folder):
+    for name in ("both", "image", "mask"):
+        write_pair(folder, name, np.zeros((40, 40)), seed=99)
+    (folder / "JPEGImages" / "mask.jpg").unlink()
+    (folder / "SegmentationClass" / "image.png").unlink()
+    assert [line.split("; ")[0] for line in found(folder)] == [
+        f"warning: {folder}: image and mask, but on no list: both",
+        f"warning: {folder}: an image without a mask, on no list: image",
+        f"warning: {folder}: a mask without an image, on no list: mask",
+    ]
+    assert cli.main(["doctor", str(folder)]) == 0
+
+
+def test_many_names_are_cut_short(folder):
+    for i in range(7):
+        shutil.copy(folder / "JPEGImages" / "val_00.jpg", folder / "JPEGImages" / f"more_{i}.jpg")
+    assert "on no list: more_0, more_1, more_2, more_3, more_4 and 2 more; " in only(folder)
+
+
+def test_two_images_of_one_name_are_a_warning(folder):
+    Image.new("RGB", (60, 40)).save(folder / "JPEGImages" / "val_00.png")
+    line = only(folder)
+    assert line.startswith("warning: ") and "several images of one name: val_00; of .jpg, .jpeg, .png" in line
+
+
+def test_another_ending_is_named(folder):
+    image = folder / "JPEGImages" / "val_00.jpg"
+    image.rename(image.with_suffix(".JPEG"))
+    if image.with_suffix(".jpeg").exists():
+        pytest.skip("this disk does not tell capitals apart")
+    (line, *_) = found(folder)
+    assert "there is val_00.JPEG: save it as val_00.jpg or val_00.jpeg or val_00.png" in line
+
+
+def test_the_same_file_in_both_lists_is_a_fault(folder):
+    for part in ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"):
+        shutil.copy(folder / part.format("train_00"), folder / part.format("val_01"))
+    assert only(folder).startswith("fault: the image 'val_01' of val is the same file as train_00 of train; ")
+
+
+def test_classes_that_never_occur_are_warnings(folder):
+    write_mask(folder / "SegmentationClass" / "val_00.png", np.full((40, 60), 3))
+    write_mask(folder / "SegmentationClass" / "val_01.png", np.full((20, 70), 12))
+    line = only(folder)
+    assert line.startswith(
+        "warning: never in the masks of val: background, aeroplane, bicycle, boat, bottle and 14"
+    )
+    assert line.endswith("it will have no score; add pictures with it")
+
+
+def test_masks_that_are_mostly_void_are_a_warning(folder):
+    label = np.full((20, 70), 255)
+    write_mask(folder / "SegmentationClass" / "val_01.png", label)
+    assert only(
+        folder
+    ) == f"warning: {folder / 'SegmentationClass' / 'val_01.png'}: all void; nothing can be " + (
+        "learned from it; label it"
+    )
+    label = np.where(np.arange(2400).reshape(40, 60) < 2000, 255, np.arange(2400).reshape(40, 60) % 21)
+    write_mask(folder / "SegmentationClass" / "val_00.png", label)
+    assert "89% of the pixels of val are void; void is 255" in found(folder)[-1]
+
+
+def test_thumbnails_are_a_warning(folder):
+    write_pair(folder, "val_01", np.zeros((4, 31)), seed=5)
+    assert "val_01.jpg: 4x31 pixels, less than one cell" in only(folder)
+
+
+def test_without_readable_classes_the_rest_is_examined(folder):
+    (folder / "classes.txt").write_text("one\n")
+    (folder / "JPEGImages" / "val_01.jpg").write_bytes(b"")
+    first, second = found(folder)
+    assert "classes.txt: 1 classes" in first and "val_01.jpg" in second
+    assert any(line.startswith("class 20 ") for line in doctor.summary(doctor.examine(folder)))
+
+
+def test_classes_of_ones_own_are_read_from_a_file(folder, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(f"thing {i}" for i in range(15)))
+    lines = found(folder, classes=path)
+    assert any("index 15" in line and "expected 0..14" in line for line in lines)
+    path.write_text("\n".join(f"thing {i}" for i in range(21)))
+    assert found(folder, classes=path) == []
+    assert cli.main(["doctor", str(folder), "--classes", str(path)]) == 0
+
+
+def test_the_shares_are_those_of_a_count_by_hand(folder):
+    report = doctor.examine(folder)
+    train = report.splits[0]
+    labels = [label for _, label in voc.VOCSegDataset(folder)]
+    flat = torch.cat([label.flatten() for label in labels])
+    assert train.counts.tolist() == torch.bincount(flat.long(), minlength=256).tolist()
+    assert train.pictures[3] == sum(bool((label == 3).any()) for label in labels)
+    share = int((flat == 3).sum()) / int((flat != 255).sum())
+    row = next(line for line in doctor.summary(report) if line.startswith("bird "))
+    assert row.split()[1:3] == [f"{share:.2%}", f"{train.pictures[3]}"]
+    void = next(line for line in doctor.summary(report) if line.startswith("void "))
+    assert void.split()[4] == f"{int((flat == 255).sum()) / len(flat):.2%}"
+
+
+def test_memory_that_runs_out_is_a_fault_of_the_file(folder, monkeypatch):
+    real = voc.read_image
+
+    def large(path):
+        if path.stem == "val_01":
+            raise MemoryError
+        return real(path)
+
+    monkeypatch.setattr(voc, "read_image", large)
+    assert (
+        only(folder)
+        == f"fault: {folder / 'JPEGImages' / 'val_01.jpg'}: too large for the memory; save a smaller copy"
+    )
+    assert "too large for the memory" in voc.VOCSegDataset(folder, "val", skip_bad=True).skipped["val_01"]
+
+
+def test_a_finding_is_one_line():
+    assert str(doctor.Finding("a\nb  c", "do\nit", warning=True)) == "warning: a b c; do it"
+
+
+# ------------------------------------------------------------------ bad pictures before a training
+
+
+@pytest.fixture
+def spoilt(folder):
+    """Two bad pictures of five in train, one of two in val."""
+    (folder / "JPEGImages" / "train_01.jpg").write_bytes(b"no picture")
+    (folder / "SegmentationClass" / "train_03.png").unlink()
+    write_mask(folder / "SegmentationClass" / "val_00.png", np.zeros((3, 3)))
+    return folder
+
+
+def test_bad_pairs_are_left_out_and_named(spoilt):
+    data = voc.VOCSegDataset(spoilt, skip_bad=True)
+    assert data.ids == ["train_00", "train_02", "train_04"] and len(list(data)) == 3
+    assert list(data.skipped) == ["train_01", "train_03"]
+    assert "train_01.jpg: cannot be read as an image" in data.skipped["train_01"]
+    assert "train_03.png: no such picture; 'train' lists it" in data.skipped["train_03"]
+    assert "do not fit" in voc.VOCSegDataset(spoilt, "val", skip_bad=True).skipped["val_00"]
+
+
+def test_a_good_set_loses_nothing(folder):
+    data = voc.VOCSegDataset(folder, skip_bad=True)
+    assert len(data) == 5 and data.skipped == {} and voc.check_files(data, progress=False) == {}
+
+
+def test_names_that_another_process_found_are_left_out_without_reading(folder):
+    data = voc.VOCSegDataset(folder, skip_bad={"train_01": "it said so", "val_00": "of the other list"})
+    assert data.skipped == {"train_01": "it said so"} and "train_01" not in data.ids and len(data) == 4
+
+
+def test_a_list_of_bad_pairs_alone_is_refused(folder):
+    for name in ("val_00", "val_01"):
+        (folder / "JPEGImages" / f"{name}.jpg").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"no picture of 'val' can be used, the first: .*val_00\.jpg.*0 bytes"
+    ):
+        voc.VOCSegDataset(folder, "val", skip_bad=True)
+
+
+def test_the_loaders_leave_out_the_same(spoilt):
+    train_iter, val_iter = voc.load_data_voc(spoilt, 3, (16, 16), num_workers=0, skip_bad=True)
+    assert len(train_iter.dataset) == 3 and len(val_iter) == 1 and len(list(train_iter)) == 1
+    assert list(val_iter.dataset.skipped) == ["val_00"]
+
+
+def train(folder, out, *more):
+    words = [
+        "train",
+        "--data",
+        folder,
+        "--epochs",
+        1,
+        "--batch",
+        2,
+        "--crop",
+        32,
+        32,
+        "--out",
+        out,
+        "--threads",
+        1,
+    ]
+    return cli.main([str(word) for word in (*words, "--precision", "float32", "--device", "cpu", *more)])
+
+
+def test_a_training_stops_before_its_first_epoch(spoilt, tmp_path, capsys):
+    assert train(spoilt, tmp_path / "out") == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: 3 pictures cannot be used, the first: ") and "train_01.jpg" in line
+    assert "python -m d2lseg doctor" in line and line.endswith("--skip-bad")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_leaves_bad_pictures_out_and_an_evaluation_too(spoilt, tmp_path, capsys):
+    assert train(spoilt, tmp_path / "out", "--skip-bad") == 0
+    printed = capsys.readouterr().out
+    assert "3 training and 1 validation pictures" in printed
+    tail = printed[printed.index("left out: 3 pictures that cannot be read") :].splitlines()
+    assert [line.split(":")[0].strip() for line in tail[1:]] == ["train_01", "train_03", "val_00"]
+    score = [
+        "evaluate",
+        "--checkpoint",
+        str(tmp_path / "out" / "model.pt"),
+        "--data",
+        str(spoilt),
+        "--threads",
+        "1",
+    ]
+    assert cli.main(score) == 1
+    assert "1 picture cannot be used, the first: " in capsys.readouterr().err
+    assert cli.main([*score, "--skip-bad"]) == 0
+    printed = capsys.readouterr().out
+    assert "on 1 pictures" in printed and "left out: 1 picture that cannot be read\n  val_00: " in printed
+
+
+def test_several_processes_leave_out_what_the_first_has_found(folder, monkeypatch):
+    """This one stands for another than the first: it does not read, and takes what it is told."""
+    told = {"train_02": "it said so"}
+    monkeypatch.setattr(distributed, "from_first", lambda make: told)
+    monkeypatch.setattr(voc, "check_files", lambda *_: pytest.fail("the first process reads for all"))
+    options = argparse.Namespace(no_check=False, skip_bad=True)
+    bad = common.bad_pictures(options, folder, voc.VOC, ("train", "val"))
+    assert bad == told and len(voc.VOCSegDataset(folder, skip_bad=bad)) == 4
+
+
+def test_without_the_check_a_bad_picture_stops_in_the_middle(spoilt, tmp_path, capsys, monkeypatch):
+    (spoilt / "ImageSets" / "Segmentation" / "train.txt").write_text("train_00\ntrain_01\n")
+    monkeypatch.setattr(voc, "check_files", lambda *_: pytest.fail("it was told not to"))
+    assert train(spoilt, tmp_path / "out", "--no-check") == 1
+    assert "train_01.jpg: cannot be read" in capsys.readouterr().err
+
+
+def test_check_and_skip_exclude_each_other(spoilt, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        train(spoilt, tmp_path / "out", "--no-check", "--skip-bad")
+    assert "not allowed with" in capsys.readouterr().err

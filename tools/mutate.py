@@ -1,0 +1,582 @@
+"""Damage good files at random and see how the module takes it.
+
+``python -m tools.mutate --count 5000 --seed 1`` prints how each case ended. A case has a number, on which all
+depends. It takes a small valid dataset or checkpoint, spoils one file, and gives it to `VOCSegDataset`,
+`doctor`, `fcn.load` and `prediction.predict`. Each must end in a result, or in a ValueError,
+FileNotFoundError or PermissionError that names a file. Anything else is a surprise:
+``python -m tools.mutate --only CASE`` does it again.
+
+The cases run in a process of their own, so that one that hangs or crashes is seen and the others go on. One
+that takes gigabytes is a surprise, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import multiprocessing
+import random
+import struct
+import tempfile
+import time
+import traceback
+import warnings
+import zipfile
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from d2lseg import doctor, fcn, prediction, trunks, voc
+
+LIMIT = 10.0  # seconds of computing that a reader may take; much longer on the clock is a hang
+MEMORY = 2**31  # bytes that a case may fill beyond what was in use before
+NAMED = (ValueError, FileNotFoundError, PermissionError)
+EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+TINY = "tiny"  # a trunk that only this tool has
+ODD_LINES = (
+    "", " ", "../up", "..", ".", "/etc/hosts", "a/b", "a\\b", "C:x", "x" * 300, "x" * 70000, "b 1", "a.jpg",
+    "A", "\u0000", "a\u0000b", "\ufeff", "\u202e", "é", "e\u0301", "\x1b[2J", "road 1 2 3", "road 1 2 999",
+    "1 2 3 4", "1 2 3", "a 1 2 " + "9" * 5000, "a \u0661 \u0662 \u0663", "-1", "nan", "\u2028", "background",
+    "#", "d", " " * 5000 + "x" + " " * 5000 + "1 2 3",
+)  # fmt: skip
+
+
+# ------------------------------------------------------------------ damage
+
+
+def _span(rng: random.Random, size: int) -> slice:
+    """Choose a part, mostly a short one."""
+    start = rng.randrange(size + 1)
+    return slice(start, min(size, start + int(2 ** rng.uniform(0, 10))))
+
+
+def flip_bits(rng: random.Random, data: bytearray) -> None:
+    """Turn over one to twenty bits."""
+    for _ in range(rng.randint(1, 20)):
+        if data:
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+
+
+def delete(rng: random.Random, data: bytearray) -> None:
+    """Take a part out."""
+    del data[_span(rng, len(data))]
+
+
+def insert(rng: random.Random, data: bytearray) -> None:
+    """Put random bytes, or a part of the file, anywhere."""
+    place = rng.randrange(len(data) + 1)
+    data[place:place] = rng.choice([rng.randbytes(rng.randint(1, 100)), bytes(data[_span(rng, len(data))])])
+
+
+def truncate(rng: random.Random, data: bytearray) -> None:
+    """Cut the end off."""
+    del data[rng.randrange(len(data) + 1) :]
+
+
+def swap(rng: random.Random, data: bytearray) -> None:
+    """Exchange two blocks."""
+    a, b, size = rng.randrange(len(data) + 1), rng.randrange(len(data) + 1), rng.choice([4, 64, 512])
+    one, two = bytes(data[a : a + size]), bytes(data[b : b + size])
+    if len(one) == len(two):
+        data[a : a + size], data[b : b + size] = two, one
+
+
+def zero(rng: random.Random, data: bytearray) -> None:
+    """Write zeros over a part, as a disk that lost a sector does."""
+    part = _span(rng, len(data))
+    data[part] = bytes(part.stop - part.start)
+
+
+def edit_header(rng: random.Random, data: bytearray) -> None:
+    """Write an extreme number among the first bytes, where sizes are."""
+    code = rng.choice(["<B", "<H", ">H", "<I", ">I"])
+    limit = 256 ** struct.calcsize(code)
+    number = struct.pack(code, rng.choice([n for n in EXTREMES if n < limit]))
+    place = rng.randrange(min(len(data), 64) + 1)
+    data[place : place + len(number)] = number
+
+
+OPERATIONS = (flip_bits, delete, insert, truncate, swap, zero, edit_header)
+
+
+def damage(rng: random.Random, content: bytes) -> bytes:
+    """Damage bytes in one to three ways.
+
+    Parameters
+    ----------
+    rng : random.Random
+        Where the chance comes from.
+    content : bytes
+        Of a good file.
+
+    Returns
+    -------
+    bytes
+        Of a bad one, most likely.
+    """
+    data = bytearray(content)
+    for _ in range(rng.randint(1, 3)):
+        rng.choice(OPERATIONS)(rng, data)
+    return bytes(data)
+
+
+def damage_png(rng: random.Random, content: bytes) -> bytes:
+    """Damage a chunk of a PNG and mend its checksum, so that a reader believes it."""
+    chunks, place = [], 8
+    while place < len(content):
+        (size,) = struct.unpack_from(">I", content, place)
+        chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + size]))
+        place += size + 12
+    at = rng.randrange(len(chunks))
+    name, body = chunks[at]
+    what = rng.randrange(4)
+    if what == 0:
+        chunks[at] = (name, damage(rng, body))
+    elif what == 1:
+        chunks[0] = (b"IHDR", _header(rng, chunks[0][1]))
+    elif what == 2:
+        chunks.pop(at) if rng.random() < 0.5 else rng.shuffle(chunks)
+    else:
+        kind = rng.choice([b"tRNS", b"eXIf", b"acTL", b"fcTL", b"PLTE", b"zTXt", b"iCCP", b"gAMA", name])
+        chunks.insert(rng.randrange(len(chunks) + 1), (kind, rng.randbytes(rng.randrange(60))))
+    parts = [struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks]
+    return content[:8] + b"".join(parts)
+
+
+def _header(rng: random.Random, body: bytes) -> bytes:
+    """Change size, bits or colour type of a PNG."""
+    values = list(struct.unpack(">IIBBBBB", body))
+    place = rng.randrange(7)
+    values[place] = rng.choice([*EXTREMES, 13000, 20]) if place < 2 else rng.randrange(20)
+    return struct.pack(">IIBBBBB", *values)
+
+
+def damage_jpeg(rng: random.Random, content: bytes) -> bytes:
+    """Change the size in the header of a JPEG, or put broken EXIF data in."""
+    data, frame = bytearray(content), content.find(b"\xff\xc0")
+    if rng.random() < 0.5:
+        struct.pack_into(">HH", data, frame + 5, *rng.choices([0, 1, 24, 33, 2000, 65535], k=2))
+    else:
+        tiff = b"II*\0\x08\0\0\0" if rng.random() < 0.5 else rng.randbytes(8)
+        body = b"Exif\0\0" + tiff + struct.pack("<HHHII", 1, 274, 3, 1, rng.randrange(12)) + rng.randbytes(9)
+        data[2:2] = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    return bytes(data)
+
+
+def damage_text(rng: random.Random, content: bytes) -> bytes:
+    """Edit the lines of a text file, or its encoding."""
+    lines = content.decode().splitlines()
+    for _ in range(rng.randint(1, 3)):
+        at, what = rng.randrange(len(lines) + 1), rng.randrange(4)
+        if what == 0:
+            lines.insert(at, rng.choice(ODD_LINES))
+        elif what == 1 and lines:
+            lines.insert(at, rng.choice(lines))
+        elif what == 2:
+            del lines[at : at + rng.randint(1, 3)]
+        else:
+            lines[at : at + 1] = [line + rng.choice(ODD_LINES) for line in lines[at : at + 1]]
+    text = rng.choice(["\n", "\r\n", "\r", "\n\n", "\t", "\0"]).join(lines)
+    return text.encode(rng.choice(["utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-32-le"]))
+
+
+def damage_archive(rng: random.Random, content: bytes) -> bytes:
+    """Damage a part of a checkpoint's archive, and write the archive anew, with the right checksums."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    names = list(parts)
+    name = rng.choice([names[0], rng.choice(names)])  # the first one is the pickle
+    what = rng.randrange(4)
+    if what < 2:
+        parts[name] = damage(rng, parts[name])
+    elif what == 2:
+        parts[rng.choice([name + "x", "x", "../x", "other/data/0"])] = parts.pop(name)
+    else:
+        del parts[name]
+    out, method = io.BytesIO(), rng.choice([zipfile.ZIP_STORED] * 3 + [zipfile.ZIP_DEFLATED])
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for part, body in parts.items():
+            archive.writestr(part, body)
+    return out.getvalue()
+
+
+def damage_content(rng: random.Random, content: bytes) -> bytes:
+    """Write a checkpoint that torch loads and that holds something else than it should."""
+    whole = torch.load(io.BytesIO(content), weights_only=True)
+    odd = rng.choice(
+        [
+            *(None, -1, 0, 2.5, 10**9, 2**70, "x", "", [], {}, (), True, b"x", [1, 2], {"a": 1}, [[0]] * 3),
+            *(torch.ones(3), torch.tensor(float("nan")), torch.ones(1).expand(10**9)),
+        ]
+    )
+    place = rng.choice(["top", "arguments", "state", "state"])
+    box = whole if place == "top" else whole[place]
+    key = rng.choice(list(box))
+    what = rng.randrange(4)
+    if what == 0:
+        del box[key]
+    elif what == 1:
+        box[rng.choice([key + "x", 1, "weights"])] = odd
+    elif what == 2 and place == "state":
+        box[key] = _other(rng, box[key])
+    else:
+        box[key] = odd
+    out = io.BytesIO()
+    torch.save(whole, out)
+    return out.getvalue()
+
+
+def _other(rng: random.Random, tensor: torch.Tensor) -> torch.Tensor:
+    """Give a tensor of another kind in the place of a good one."""
+    makers = [
+        lambda: torch.full_like(tensor, rng.choice([float("nan"), float("inf"), 1e30]), dtype=torch.float32),
+        lambda: tensor.to(
+            rng.choice([torch.float64, torch.int8, torch.bool, torch.complex64, torch.float16])
+        ),
+        lambda: tensor.reshape(-1)[:-1],
+        lambda: tensor[None],
+        lambda: torch.empty(0),
+        lambda: tensor.to_sparse(),
+        lambda: torch.empty(tensor.shape, device="meta"),
+    ]
+    return rng.choice(makers)()
+
+
+# ------------------------------------------------------------------ what is damaged, and who reads it
+
+
+def _tiny_trunk() -> nn.Sequential:
+    """Make a trunk like the others, of a few hundred numbers: its checkpoint is read in a millisecond."""
+    stages = OrderedDict()
+    for i, (before, after, shrink) in enumerate([(3, 4, 8), (4, 4, 2), (4, 6, 2)]):
+        layers = (
+            nn.Conv2d(before, after, 3, padding=1),
+            nn.MaxPool2d(shrink),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        )
+        stages[f"stage{i}"] = nn.Sequential(*layers)
+    return nn.Sequential(stages)
+
+
+def add_tiny_trunk() -> None:
+    """Make a trunk named ``TINY`` known to the module; a real one has 45 MB, too many to damage often."""
+    if TINY in trunks.TRUNKS:
+        return
+    taps, make = ("stage0", "stage1", "stage2"), trunks.make_trunk
+    trunks.TRUNKS[TINY] = trunks.Design("a tiny trunk", OrderedDict, taps, (4, 4, 6), False, True, "fc.")
+    trunks.make_trunk = lambda name, weights=None: _tiny_trunk() if name == TINY else make(name, weights)
+
+
+class Bench:
+    """A small dataset and a checkpoint, all good, in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        add_tiny_trunk()
+        torch.manual_seed(0)
+        self.folder, self.checkpoint = folder, folder / "model.pt"
+        for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / "classes.txt").write_text("background 0 0 0\ncup 128 0 0\npen 0 128 0\n")
+        table, draw = voc.folder_classes(folder), np.random.default_rng(0)
+        for split, names in {"train": ["a", "b", "c"], "val": ["d", "e"]}.items():
+            for name in names:
+                pixels = draw.integers(0, 256, (24, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"JPEGImages/{name}.{'png' if name == 'b' else 'jpg'}")
+                label = draw.choice([0, 0, 1, 2, 255], (24, 40)).astype(np.uint8)
+                voc.write_mask(folder / f"SegmentationClass/{name}.png", label, table)
+            (folder / f"ImageSets/Segmentation/{split}.txt").write_text("\n".join(names) + "\n")
+        self.model = fcn.FCN8s(3, trunk=TINY, classes=table).eval()
+        fcn.save(self.model, self.checkpoint, note="good")
+        self.image = voc.read_image(folder / "JPEGImages/b.png")
+
+    def dataset(self, path: Path) -> None:
+        """Read all pairs, as a training does."""
+        for split in ("train", "val"):
+            data = voc.VOCSegDataset(self.folder, split, crop_size=(16, 16), flip=True)
+            for index in range(len(data)):
+                data[index]
+
+    def doctor(self, path: Path) -> None:
+        """Examine the dataset."""
+        doctor.summary(doctor.examine(self.folder))
+
+    def predict(self, path: Path) -> None:
+        """Predict one picture, in tiles where it is large."""
+        image = voc.read_image(path)
+        large = image[0].numel() > 10**6
+        (prediction.predict_tiled if large else prediction.predict)(self.model, image)
+
+    def load(self, path: Path) -> None:
+        """Load the checkpoint and use it."""
+        prediction.predict(fcn.load(path), self.image)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of input.
+
+    Parameters
+    ----------
+    path : str
+        The file that is damaged.
+    ways : tuple of callable
+        How: each takes a generator and the good content.
+    users : tuple of str
+        The methods of `Bench` that read it.
+    """
+
+    path: str
+    ways: tuple[Callable[[random.Random, bytes], bytes], ...]
+    users: tuple[str, ...]
+
+
+KINDS = {
+    "JPEG": Kind("JPEGImages/a.jpg", (damage, damage_jpeg), ("dataset", "doctor", "predict")),
+    "PNG": Kind("JPEGImages/b.png", (damage, damage_png), ("dataset", "doctor", "predict")),
+    "mask": Kind("SegmentationClass/a.png", (damage, damage_png), ("dataset", "doctor")),
+    "list": Kind("ImageSets/Segmentation/train.txt", (damage, damage_text), ("dataset", "doctor")),
+    "classes": Kind("classes.txt", (damage, damage_text), ("dataset", "doctor")),
+    "checkpoint": Kind("model.pt", (damage, damage_archive, damage_content), ("load",)),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one case with one reader.
+
+    Parameters
+    ----------
+    seed : int
+        Of the case.
+    kind, user : str
+        What was damaged, and who read it.
+    result : str
+        ``"result"``, the name of an error, ``"hang"`` or ``"crash"``.
+    surprise : str
+        Why this is no good end; empty where it is one.
+    seconds : float
+        How long it computed.
+    """
+
+    seed: int
+    kind: str
+    user: str
+    result: str
+    surprise: str = ""
+    seconds: float = 0.0
+
+
+def case(bench: Bench, seed: int) -> Iterator[Outcome]:
+    """Damage one file, let its readers have it, and put the good one back.
+
+    Parameters
+    ----------
+    bench : Bench
+        Good files.
+    seed : int
+        Number of the case; all depends on it.
+
+    Yields
+    ------
+    Outcome
+        One for each reader.
+    """
+    rng, name = random.Random(seed), list(KINDS)[seed % len(KINDS)]
+    kind = KINDS[name]
+    path = bench.folder / kind.path
+    good = path.read_bytes()
+    path.write_bytes(rng.choice(kind.ways)(rng, good))
+    try:
+        for user in kind.users:
+            started = time.process_time()  # which other programs do not lengthen
+            result, surprise = _try(getattr(bench, user), path)
+            seconds = time.process_time() - started
+            if seconds > LIMIT:
+                surprise = surprise or f"took {seconds:.0f} s"
+            yield Outcome(seed, name, user, result, surprise, seconds)
+    finally:
+        path.write_bytes(good)
+
+
+def _try(use: Callable[[Path], None], path: Path) -> tuple[str, str]:
+    """Give how it ended, and what is wrong with that end."""
+    try:
+        use(path)
+    except Exception as error:
+        result = type(error).__name__
+        if type(error) not in NAMED:
+            return result, "".join(traceback.format_exception(error)[-6:])
+        parts = (path.name, "JPEGImages", "SegmentationClass", "ImageSets")
+        return result, "" if any(part in str(error) for part in parts) else f"names no file: {error}"
+    return "result", ""
+
+
+# ------------------------------------------------------------------ many of them
+
+
+def _work(seeds: Sequence[int], pipe: Connection, memory: int) -> None:
+    """Run cases in a process of their own."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # PIL and torch warn of much that is odd; what counts is how it ends
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        for user in ("dataset", "doctor", "load"):
+            getattr(bench, user)(bench.checkpoint)  # what is good must pass, and all is imported now
+        pipe.send(None)
+        used = _most_memory()
+        for seed in seeds:
+            outcomes = list(case(bench, seed))
+            before, used = used, _most_memory()
+            if used - before > memory:
+                words = f"filled {(used - before) / 2**30:.1f} GiB"
+                outcomes = [replace(outcome, surprise=outcome.surprise or words) for outcome in outcomes]
+            pipe.send((seed, outcomes))
+
+
+def _most_memory() -> int:
+    """Give the most bytes that this process has ever filled, where the system tells."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    # the peak of this process alone; the one that getrusage gives may be that of its parent
+    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+    return peaks[0] if peaks else 0
+
+
+def run(
+    seeds: Sequence[int], memory: int = MEMORY, work: Callable[..., Any] = _work, method: str = "spawn"
+) -> Iterator[Outcome]:
+    """Run cases, in a process that is replaced where it hangs or crashes.
+
+    Parameters
+    ----------
+    seeds : sequence of int
+        Numbers of the cases.
+    memory : int
+        Bytes that each may fill.
+    work : callable
+        What the process does; another one in the tests.
+    method : str
+        How the process is started, see `multiprocessing.get_context`.
+
+    Yields
+    ------
+    Outcome
+        In the order of the seeds.
+
+    Raises
+    ------
+    RuntimeError
+        If the process cannot even read good files.
+    """
+    left = list(seeds)
+    while left:
+        process, pipe = _start(multiprocessing.get_context(method), work, left, memory)
+        end = ""
+        while left and not end:
+            try:
+                end = "" if pipe.poll(6 * LIMIT) else "hang"  # a case has up to three readers
+                if not end:
+                    yield from pipe.recv()[1]
+                    left.pop(0)
+            except EOFError:
+                process.join()
+                end = "crash"
+        process.join(0 if end else LIMIT)
+        process.kill()
+        process.join()
+        if end:
+            seed = left.pop(0)
+            words = f"the process ended with {process.exitcode}" if end == "crash" else "killed"
+            yield Outcome(seed, list(KINDS)[seed % len(KINDS)], "?", end, words)
+
+
+def _start(context: Any, work: Callable[..., Any], seeds: list[int], memory: int) -> tuple[Any, Connection]:
+    """Start the process of the cases and wait until it is ready."""
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(seeds, theirs, memory))
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(120):
+            raise EOFError
+        ours.recv()
+    except EOFError:
+        process.kill()
+        raise RuntimeError("the process that runs the cases did not start") from None
+    return process, ours
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Count outcomes by what was damaged and who read it.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        What `run` gave.
+
+    Returns
+    -------
+    str
+        A Markdown table; the last column is the longest time.
+    """
+    results = ["result", *sorted({o.result for o in outcomes} - {"result"})]
+    lines = [f"| damaged | read by | {' | '.join(results)} | surprises | longest |"]
+    lines.append("| --- " * (len(results) + 4) + "|")
+    for kind, user in dict.fromkeys((o.kind, o.user) for o in outcomes):
+        mine = [o for o in outcomes if (o.kind, o.user) == (kind, user)]
+        counts = Counter(o.result for o in mine)
+        cells = [kind, user, *(str(counts[r]) for r in results), str(sum(bool(o.surprise) for o in mine))]
+        lines.append(f"| {' | '.join(cells)} | {max(o.seconds for o in mine):.2f} s |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and print.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        ``sys.argv`` without the program by default.
+
+    Returns
+    -------
+    int
+        The exit status: 1 where there was a surprise.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=500, metavar="N", help="How many cases.")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="Other seeds, other cases.")
+    parser.add_argument("--only", type=int, metavar="CASE", help="Run this one case.")
+    options = parser.parse_args(arguments)
+    first = options.seed * 10**6
+    seeds = range(first, first + options.count) if options.only is None else [options.only]
+    started, outcomes = time.perf_counter(), []
+    for outcome in run(seeds):
+        outcomes.append(outcome)
+        if outcome.surprise:
+            print(f"surprise: case {outcome.seed}, {outcome.kind} read by {outcome.user}: {outcome.result}")
+            print(outcome.surprise, flush=True)
+    print(table(outcomes))
+    surprises = sum(bool(o.surprise) for o in outcomes)
+    print(f"\n{len(seeds)} cases in {time.perf_counter() - started:.0f} s, {surprises} surprises")
+    return 1 if surprises else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
