@@ -20,6 +20,7 @@ COURSE = [
     "05_training",
     "06_prediction",
     "07_skip_connections",
+    "08_your_own_data",
     "09_bug_hunt",
 ]
 

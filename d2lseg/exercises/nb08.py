@@ -1,0 +1,186 @@
+"""Checks of notebook 08, your own data."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from .. import metrics
+from ..voc import VOID
+from ._compare import tensor_fault
+from ._engine import Failure, call, check, value
+
+
+@check(
+    "Look each old value up in the old mask and write into a new one: if you write into the one that you "
+    "read, a pixel can be changed twice. 255 stays 255. Which values occur? mask.unique()."
+)
+def remap(answer):
+    """Check exercise 08.1, a function (mask, mapping) -> mask of new numbers."""
+    generator = torch.Generator().manual_seed(0)
+    for mapping in ({0: 0, 7: 1, 9: 2}, {0: 1, 1: 2, 2: 0}, {3: 0, 4: 0, 5: 1}, {0: 0, 200: 1, 1: 255}):
+        values = torch.tensor([*mapping, VOID], dtype=torch.uint8)
+        mask = values[torch.randint(len(values), (4, 6), generator=generator)]
+        want = torch.tensor([{VOID: VOID, **mapping}[v] for v in mask.flatten().tolist()]).view(4, 6)
+        given, case = mask.clone(), f"for the mapping {mapping}"
+        if fault := tensor_fault(call(answer, given, dict(mapping)), want, case):
+            return fault
+        if not torch.equal(given, mask):
+            return f"{case}: the result is right, but you changed the caller's mask; write into a new one"
+    mask = torch.tensor([[0, 7], [255, 8]], dtype=torch.uint8)
+    try:
+        call(answer, mask, {0: 0, 7: 1})
+    except ValueError as error:
+        if "8" in str(error):
+            return None
+        return f"the mapping has no entry for 8: your ValueError says {str(error)!r}; name the value in it"
+    return "the mask holds 8, and the mapping has no entry for it: expected a ValueError, and none came"
+
+
+_U = [(0, 0), (6, 0), (6, 6), (4, 6), (4, 2), (2, 2), (2, 6), (0, 6)]
+_STAR = [(5 + 5 * math.sin(0.8 * math.pi * k), 5 - 5 * math.cos(0.8 * math.pi * k)) for k in range(5)]
+
+
+def _crosses(x, y, corners):
+    """Tell by the even-odd rule whether a point lies in a polygon."""
+    odd = False
+    for (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1], strict=True):
+        if (y1 > y) != (y2 > y) and x < x1 + (y - y1) * (x2 - x1) / (y2 - y1):
+            odd = not odd
+    return odd
+
+
+@check(
+    "A ray to the right crosses an edge when one end lies above y and the other not, and the edge's x at "
+    "this height is larger than yours. Odd: inside. The last corner is joined with the first."
+)
+def inside(answer):
+    """Check exercise 08.2, a function (x, y, corners) -> True or False."""
+    triangle = [(0, 0), (6, 0), (3, 5)]
+    cases = {
+        "a triangle": triangle,
+        "the same triangle, the other way round": triangle[::-1],
+        "a U, open below": _U,
+        "a star drawn in one line (its middle is crossed twice, so it is outside)": _STAR,
+    }
+    for name, corners in cases.items():
+        for row in range(-1, 11):
+            for column in range(-1, 11):
+                x, y = column + 0.47, row + 0.53
+                got, want = value(call(answer, x, y, list(corners))), _crosses(x, y, corners)
+                if got not in (True, False) or got != want:
+                    return _polygon_fault(name, corners, (x, y), want, got)
+    # at the height of a corner, in which an edge that rises and one that falls end
+    if not value(call(answer, 3.0, 3.0, [(3, 0), (6, 3), (3, 6), (0, 3)])):
+        return "for a square on its corner: (3, 3) is its middle, and you count the corner (6, 3) twice"
+
+
+def _polygon_fault(name, corners, point, want, got):
+    """Say what is wrong with one point, and draw it."""
+    where = {True: "inside", False: "outside"}
+    told = where.get(got, repr(got))
+    message = f"for {name}: ({point[0]:.2f}, {point[1]:.2f}) is {where[want]}, you say {told}"
+    return Failure(message, lambda: _draw_polygon(corners, point))
+
+
+def _draw_polygon(corners, point):
+    """Draw the polygon and the point."""
+    _, ax = plt.subplots(figsize=(2.6, 2.6), layout="constrained")
+    ax.plot(*zip(*corners, corners[0], strict=True), color="#0072b2")
+    ax.plot(*point, "o", color="#d55e00")
+    ax.invert_yaxis()
+    ax.set_aspect("equal")
+
+
+@check(
+    "First collect the names of each source in a dictionary. Then move whole sources into val until it holds "
+    "enough pictures; the others are train."
+)
+def split(answer):
+    """Check exercise 08.3, a function (names, source, share) -> (train, val)."""
+
+    def source(name):
+        return name.split("_")[0]
+
+    sizes = (("a", 1), ("b", 7), ("c", 2), ("d", 4), ("e", 1), ("f", 5))
+    sets = {
+        "two pictures each": [f"{s}_{k}" for s in "abcdefghij" for k in range(2)],
+        "sources of different sizes": [f"{s}_{k}" for s, n in sizes for k in range(n)],
+        "names that are not sorted": [f"{s}_{k}" for k in range(3) for s in "dbac"],
+    }
+    for name, names in sets.items():
+        for share in (0.2, 0.5):
+            case = f"for {name}, share {share}"
+            got = call(answer, list(names), source, share)
+            try:
+                train, val = (list(part) for part in got)
+            except (TypeError, ValueError):
+                return f"{case}: expected two lists (train, val), got {got!r}"
+            if fault := _split_fault(names, source, share, train, val):
+                return f"{case}: {fault}"
+
+
+def _split_fault(names, source, share, train, val):
+    """Say what is wrong with two lists."""
+    if sorted([*train, *val]) != sorted(names):
+        return f"{len(names)} names went in, {len(train)} + {len(val)} came out; expected each exactly once"
+    both = {source(name) for name in train} & {source(name) for name in val}
+    if both:
+        return f"source {min(both)!r} is in both lists"
+    if len(val) < share * len(names):
+        return f"val has {len(val)} of {len(names)} pictures, less than the share"
+    sizes = {s: sum(source(name) == s for name in val) for s in map(source, val)}
+    if len(val) - max(sizes.values()) >= share * len(names):
+        return f"val has {len(val)} of {len(names)} pictures; it would have enough without its largest source"
+
+
+@check(
+    "A pixel counts only where both have labelled it. Add up the counts of all pictures first, then divide: "
+    "metrics.confusion_matrix and metrics.scores do most of it. What do they leave out by themselves?"
+)
+def agreement(answer):
+    """Check exercise 08.4, a function (first, second, num_classes) -> mean IoU of two labellers."""
+    generator = torch.Generator().manual_seed(0)
+    for num_classes, highest in ((3, 3), (5, 4)):
+        first, second = [], []
+        for height, width in ((4, 5), (9, 7), (2, 2)):
+            drawn = torch.randint(highest, (height, width), generator=generator, dtype=torch.uint8)
+            other = torch.randint(highest, (height, width), generator=generator, dtype=torch.uint8)
+            other = torch.where(torch.rand(height, width, generator=generator) < 0.7, drawn, other)
+            first.append(drawn.masked_fill(torch.rand(height, width, generator=generator) < 0.15, VOID))
+            second.append(other.masked_fill(torch.rand(height, width, generator=generator) < 0.15, VOID))
+        matrix = sum(_matrix(a, b, num_classes) for a, b in zip(first, second, strict=True))
+        want = metrics.scores(matrix).miou
+        got = float(value(call(answer, [a.clone() for a in first], [b.clone() for b in second], num_classes)))
+        if not math.isclose(got, want, abs_tol=1e-4):
+            case = f"for three pictures with {highest} of {num_classes} classes"
+            return f"{case}: expected {want:.4f}, got {got:.4f}"
+
+
+def _matrix(first, second, num_classes):
+    """Count where both have labelled."""
+    both = (first != VOID) & (second != VOID)
+    return metrics.confusion_matrix(first[both], second[both], num_classes)
+
+
+@check(
+    "Put log2 of the numbers of scenes on one axis and the scores on the other: a doubling is a step of 1. "
+    "np.polyfit(x, y, 1) fits a line and gives its slope first."
+)
+def per_doubling(answer):
+    """Check exercise 08.5, a function (scenes, scores) -> score gained by a doubling."""
+    cases = [
+        ((8, 16, 32), (0.1, 0.2, 0.3)),
+        ((10, 40), (0.25, 0.5)),
+        ((24, 72, 192), (0.31, 0.47, 0.52)),
+        ((5, 20, 80, 100), (0.5, 0.4, 0.55, 0.5)),
+        ((64, 16, 32), (0.6, 0.6, 0.6)),
+    ]
+    for scenes, scores in cases:
+        want = float(np.polyfit(np.log2(scenes), scores, 1)[0])
+        got = float(value(call(answer, list(scenes), list(scores))))
+        if not math.isclose(got, want, abs_tol=1e-6):
+            return f"for {scenes} scenes and scores {scores}: expected {want:+.4f}, got {got:+.4f}"
