@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from d2lseg import checkpoint, devices, metrics, training
+from d2lseg import checkpoint, devices, fcn, metrics, training
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -496,3 +496,12 @@ def test_training_on_a_gpu(precision):
     options = SETTINGS | {"device": "cuda", "precision": precision}
     history = training.train(tiny(), loader(), loader(seed=1), epochs=4, **options)
     assert history.rows[-1]["miou"] > 0.9
+
+
+def test_labels_out_of_range_are_refused_before_they_reach_a_gpu():
+    """On a GPU they would end the process; so the check comes before the move, and needs no GPU here."""
+    run = training._Run(fcn.FCN32s(3), torch.device("cpu"), "float32", 1e-3, 0.0)
+    run.device = torch.device("cuda")
+    labels = torch.full((1, 32, 32), 9, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"class index 9 at \(0, 0, 0\); expected 0\.\.2, or 255"):
+        run._step(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), labels, 1e-3)
