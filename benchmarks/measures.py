@@ -150,9 +150,9 @@ def training_steps(plan: Plan) -> dict[str, Measure]:
     best = devices.best_precision(CPU)
     seconds = in_turns(
         plan.rounds,
-        textbook=_without_result(probe.step_of("textbook", plan.batch, plan.crop)),
-        float32=_without_result(probe.step_of("float32", plan.batch, plan.crop)),
-        best=_without_result(probe.step_of(best, plan.batch, plan.crop)),
+        textbook=probe.step_of("textbook", plan.batch, plan.crop),
+        float32=probe.step_of("float32", plan.batch, plan.crop),
+        best=probe.step_of(best, plan.batch, plan.crop),
         trunk=trunk_step(plan, best),
     )
     theirs = seconds["textbook"]
@@ -359,7 +359,7 @@ def our_parts(plan: Plan, precision: str) -> dict[str, Callable[[], None]]:
         "enlarge and loss, forward and backward": lambda: losses.upsampled_loss(
             scores, U_h, U_w, labels
         ).backward(),
-        "optimiser": _without_result(optimizer.step),
+        "optimiser": optimizer.step,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Mapping
@@ -34,9 +33,7 @@ def machine() -> str:
 
 def write_json(path: Path, measures: Mapping[str, Measure]) -> None:
     """Write the ratios, one key a measure."""
-    text = json.dumps({key: round(measure.ratio, 3) for key, measure in measures.items()}, indent=2)
-    with files.written_whole(path) as file:
-        file.write(f"{text}\n".encode())
+    files.write_json(path, {key: round(measure.ratio, 3) for key, measure in measures.items()})
 
 
 def table(measures: Mapping[str, Measure]) -> str:

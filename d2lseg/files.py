@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -159,4 +160,30 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> Pat
     writer.writerows(rows)
     with written_whole(path) as file:
         file.write(text.getvalue().encode())
+    return Path(path)
+
+
+def write_json(path: str | os.PathLike, content: Any) -> Path:
+    """Write plain values to a JSON file.
+
+    Parameters
+    ----------
+    path : path
+        The file, written whole or not at all.
+    content : object
+        Numbers, strings, lists and dicts; no NaN, which JSON does not have.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        If there is a NaN or an infinite number in it.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    with written_whole(path) as file:
+        file.write(f"{text}\n".encode())
     return Path(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import platform
 from typing import Any
@@ -47,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
         matrix = training.evaluate(model, share, here.device, here.precision)
         result = _result(matrix, pictures.classes) | {"settings": _settings(options, len(pictures), here)}
         if options.json and here.ranks.first:
-            text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
-            with files.written_whole(options.json) as file:
-                file.write(f"{text}\n".encode())
+            files.write_json(options.json, result)
         here.say(f"{options.checkpoint} on {len(pictures)} pictures ({options.data}, {options.split})", here)
         here.say(*_table(result), *([f"written: {options.json}"] if options.json else []), *left_out(bad))
     return 0

@@ -29,76 +29,24 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
-def positive(text: str) -> float:
-    """Read a number above zero.
+def _number(words: str, holds: Callable[[float], bool]) -> Callable[[str], float]:
+    """Make the reader of a number that lies in a range."""
 
-    Parameters
-    ----------
-    text : str
-        What was typed.
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan  # which no range holds
+        if not holds(number):
+            raise argparse.ArgumentTypeError(f"expected a number {words}, got {text!r}")
+        return number
 
-    Returns
-    -------
-    float
-        Finite.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is anything else.
-    """
-    number = _number(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return number
+    return read
 
 
-def not_negative(text: str) -> float:
-    """Read a number of at least zero.
-
-    Parameters
-    ----------
-    text : str
-        What was typed.
-
-    Returns
-    -------
-    float
-        Finite.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is anything else.
-    """
-    number = _number(text)
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
-    return number
-
-
-def share(text: str) -> float:
-    """Read a number above 0 and below 1.
-
-    Parameters
-    ----------
-    text : str
-        What was typed.
-
-    Returns
-    -------
-    float
-        A share.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is anything else.
-    """
-    number = _number(text)
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number above 0 and below 1, got {text!r}")
-    return number
+positive = _number("above 0", lambda number: 0 < number < math.inf)
+not_negative = _number("of at least 0", lambda number: 0 <= number < math.inf)
+share = _number("above 0 and below 1", lambda number: 0 < number < 1)
 
 
 def old_to_new(text: str) -> tuple[int, int]:
@@ -123,11 +71,3 @@ def old_to_new(text: str) -> tuple[int, int]:
     if not (old.strip().isdecimal() and new.strip().isdecimal()):
         raise argparse.ArgumentTypeError(f"expected two whole numbers OLD:NEW, such as 7:1, got {text!r}")
     return int(old), int(new)
-
-
-def _number(text: str) -> float:
-    """Read a number, or NaN, which no range holds."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -118,8 +118,7 @@ def _settings(options: argparse.Namespace, table: ClassList, here: Machine) -> d
 def _keep_settings(path: Path, settings: dict[str, Any], go_on: bool) -> None:
     """Write the settings beside a new training; one that goes on must have the same."""
     if not (go_on and path.is_file()):
-        with files.written_whole(path) as file:
-            file.write((json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode())
+        files.write_json(path, settings)
         return
     try:
         before = json.loads(files.read_text(path))
