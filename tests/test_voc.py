@@ -199,9 +199,7 @@ def test_another_palette_is_refused(tmp_path):
 def test_an_index_beyond_the_palette_is_refused():
     """A file that PIL itself cannot write, but others can."""
     with pytest.raises(ValueError, match=r"short\.png: its palette gives index 15 the colour none"):
-        voc._check_palette(
-            torch.tensor([[0, 15]]), palette()[: 3 * 4], voc.VOC_COLORMAP, "short.png"
-        )
+        voc._check_palette(torch.tensor([[0, 15]]), palette()[: 3 * 4], voc.VOC_COLORMAP, "short.png")
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "1"])
