@@ -86,7 +86,12 @@ def best_precision(device: torch.device | str) -> str:
 
 
 def _cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Ask Linux for the bf16 instructions; other systems do not say, and get float32."""
+    """Ask Linux for the bf16 instructions; other systems do not say, and get float32.
+
+    ``ATEN_CPU_CAPABILITY=avx2`` makes PyTorch treat any CPU as one without them, and us too.
+    """
+    if "AVX512" not in torch.backends.cpu.get_cpu_capability():
+        return False
     try:
         words = cpuinfo.read_text().split()
     except OSError:

@@ -1,10 +1,12 @@
 """The course's offline experiments: what is trained, for how long, and the tables that are kept.
 
-``python -m d2lseg.experiments time`` measures what a step and a picture cost, ``train`` trains every setup
-with every seed (an hour or more; it goes on where it stopped), and ``score`` writes the tables in
-``d2lseg/results`` that notebook 07 and the README show. Setups that are compared get the same time, but it is
-counted in steps, by the cost of a step on a quiet machine. So a busy machine takes longer and gets the same
-scores.
+``python -m d2lseg.experiments time`` measures what a step and an image cost, ``train`` trains every setup
+with every seed (an hour or more; it resumes where it stopped), and ``score`` writes the tables in
+``d2lseg/results`` that notebook 07 and the README show. ``compare`` trains what notebook 05 compares (10
+minutes; it resumes too), and ``own-data`` what notebook 08 does (5 minutes).
+
+Setups that are compared get the same time, but it is counted in steps, by the cost of a step on a quiet
+machine. So a busy machine takes longer and gets the same scores.
 """
 
 from __future__ import annotations
@@ -13,18 +15,23 @@ import argparse
 import csv
 import itertools
 import statistics
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from . import emojivoc, fcn, files, metrics, prediction, training, voc
+from . import convert, emojivoc, fcn, files, metrics, prediction, training, voc
 from .checkpoint import read as read_checkpoint
+from .classes import ClassList
 from .upsampling import BilinearUpsample
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -70,6 +77,42 @@ SETUPS = {
     "8s corrected": Setup(875, {"variant": "8s", "geometry": "corrected"}),
 }
 SKIPS = ("32s", "16s", "8s")  # the three that notebook 07 draws side by side
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """FCN-32s on data that is varied on purpose, tested on several sets: notebook 05, sections 8 and 9.
+
+    Parameters
+    ----------
+    steps : int
+        Training steps of `BATCH` images; the same for all that are compared.
+    void_as_background : bool
+        Whether the training masks have their void painted as background.
+    styles : tuple of str
+        Drawings in the training scenes, see `emojivoc.STYLES`.
+    """
+
+    steps: int
+    void_as_background: bool = False
+    styles: tuple[str, ...] = emojivoc.STYLES
+
+
+COMPARISONS = {
+    "void left out": Comparison(300),
+    "void as background": Comparison(300, void_as_background=True),
+    "fluent": Comparison(240, styles=("fluent",)),
+    "twemoji": Comparison(240, styles=("twemoji",)),
+}
+STYLE_SCENES = (400, 100)  # training and validation scenes of each style
+
+# How much more images help: notebook 08, section 9. FCN-8s, the first images of the training list, by place.
+PLACES, OWN_IMAGES, OWN_STEPS = 120, (24, 72, 192), 250
+OWN_CLASSES = {
+    "animal": ("bird", "cat", "cow", "dog", "horse", "sheep"),
+    "vehicle": ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train"),
+    "furniture": ("chair", "diningtable", "sofa"),
+}
 
 
 def kinds() -> dict[str, dict[str, str]]:
@@ -212,12 +255,166 @@ def train_all(names: Iterable[str] = SETUPS, seeds: Iterable[int] = SEEDS) -> It
             yield name, seed, train_one(name, seed)
 
 
+def void_to_background(label: Tensor) -> Tensor:
+    """Paint void as class 0, as the textbook's recipe does."""
+    return label.masked_fill(label == voc.VOID, 0)
+
+
+def _scenes(comparison: Comparison) -> Path:
+    """Draw the scenes that a comparison is trained on."""
+    if comparison.styles == emojivoc.STYLES:
+        return emojivoc.prepare()
+    n_train, n_val = STYLE_SCENES
+    return emojivoc.prepare(n_train=n_train, n_val=n_val, styles=comparison.styles)
+
+
+def compare_one(name: str, seed: int) -> dict[str, Tensor]:
+    """Train one of `COMPARISONS` and count its predictions in each way it is compared in.
+
+    Parameters
+    ----------
+    name : str
+        One of `COMPARISONS`.
+    seed : int
+        Of the first weights, the batch order and the crops.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Confusion matrices, int64 (21, 21), by what is varied in the count: the name of a style, or
+        "void left out" and "void as background".
+    """
+    comparison = COMPARISONS[name]
+    paint = void_to_background if comparison.void_as_background else None
+    options = {"seed": seed, "cache": True, "target_transform": paint}
+    train_iter, _ = voc.load_data_voc(_scenes(comparison), BATCH, CROP, **options)
+    training.set_seed(seed)
+    model = fcn.FCN32s(21, classes=voc.VOC_CLASSES)
+    training.train(model, train_iter, epochs=comparison.steps / len(train_iter), seed=seed, live=False)
+    if comparison.styles != emojivoc.STYLES:
+        others = {style: _scenes(Comparison(0, styles=(style,))) for style in emojivoc.STYLES}
+        sets = {style: voc.VOCSegDataset(folder, "val") for style, folder in others.items()}
+        return {style: training.evaluate(model, voc.whole_images(val)) for style, val in sets.items()}
+    counts = dict.fromkeys(("void left out", "void as background"), 0)
+    for image, label in voc.VOCSegDataset(emojivoc.prepare(), "val"):
+        guess = prediction.predict(model, image)
+        for way, truth in zip(counts, (label, void_to_background(label)), strict=True):
+            counts[way] = counts[way] + metrics.confusion_matrix(guess, truth, 21)
+    return counts
+
+
+def compare_all(seeds: Iterable[int] = SEEDS) -> Iterator[tuple[str, int]]:
+    """Keep the matrices of every comparison and seed that is missing in ``comparisons.npz``.
+
+    Yields
+    ------
+    tuple of (str, int)
+        Comparison and seed, as soon as its matrices are kept.
+    """
+    path = RESULTS / "comparisons.npz"
+    kept = dict(np.load(path)) if path.is_file() else {}
+    for seed, name in itertools.product(seeds, COMPARISONS):
+        if not any(key.startswith(f"{name}/") and key.endswith(f"/{seed}") for key in kept):
+            counted = compare_one(name, seed)
+            kept |= {f"{name}/{way}/{seed}": matrix.numpy() for way, matrix in counted.items()}
+            with files.written_whole(path) as file:
+                np.savez_compressed(file, **kept)
+        yield name, seed
+
+
+def compared(name: str, way: str) -> list[Tensor]:
+    """Read the kept confusion matrices of one of `COMPARISONS`, one a seed.
+
+    Parameters
+    ----------
+    name : str
+        How it was trained: one of `COMPARISONS`.
+    way : str
+        How it was counted: a style, "void left out" or "void as background".
+
+    Returns
+    -------
+    list of Tensor
+        int64 (21, 21) each.
+
+    Raises
+    ------
+    FileNotFoundError
+        If they were never made.
+    """
+    path = RESULTS / "comparisons.npz"
+    kept = np.load(path) if path.is_file() else {}
+    keys = [f"{name}/{way}/{seed}" for seed in SEEDS]
+    if not all(key in kept for key in keys):
+        command = "python -m d2lseg.experiments compare"
+        raise FileNotFoundError(f"{path}: no kept matrices of {name!r}, {way!r}; make them with {command}")
+    return [torch.from_numpy(kept[key]) for key in keys]
+
+
+def own_data(folder: Path) -> Path:
+    """Make the dataset of notebook 08, its images split by place: 120 places, each seen twice.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the images, the masks and the dataset go.
+
+    Returns
+    -------
+    Path
+        The dataset, in VOC layout, with one list more for each number in `OWN_IMAGES`.
+    """
+    names = []
+    for part in ("photos", "masks"):
+        (folder / part).mkdir(parents=True)
+    for place, (letter, step, light) in itertools.product(range(PLACES), (("a", 0, 1.0), ("b", 6, 0.9))):
+        image, mask = emojivoc.draw_scene(place, seed=8, styles=("fluent",))
+        rows, columns = (slice(step, side - 10 + step) for side in mask.shape)
+        pixels = (image[:, rows, columns] * light).to(torch.uint8).permute(1, 2, 0)  # (3, H, W) -> (H, W, 3)
+        names.append(f"place{place:03}{letter}")
+        Image.fromarray(pixels.numpy()).save(folder / "photos" / f"{names[-1]}.jpg", quality=90)
+        Image.fromarray(mask[rows, columns].numpy()).save(folder / "masks" / f"{names[-1]}.png")
+    mapping = dict.fromkeys(range(21), 0)
+    for new, things in enumerate(OWN_CLASSES.values(), start=1):
+        mapping |= {voc.VOC_CLASSES.index(thing): new for thing in things}
+    lists = convert.split(names, seed=0, source=lambda name: name[:-1])
+    lists |= {f"train_{n}": lists["train"][:n] for n in OWN_IMAGES}
+    own = ClassList(("background", *OWN_CLASSES))
+    return convert.from_masks(
+        folder / "photos", folder / "masks", folder / "clean", own, mapping, lists=lists
+    )
+
+
+def own_row(folder: Path, images: int, seed: int) -> dict[str, Any]:
+    """Train on the first images of notebook 08's dataset; give a row of the table "own_data".
+
+    Parameters
+    ----------
+    folder : Path
+        What `own_data` gave.
+    images : int
+        One of `OWN_IMAGES`.
+    seed : int
+        Of everything that is drawn at random.
+    """
+    pictures = voc.VOCSegDataset(folder, f"train_{images}", CROP, flip=True, seed=seed, cache=True)
+    batches = DataLoader(pictures, BATCH, shuffle=True, drop_last=True, generator=torch.Generator())
+    training.set_seed(seed)
+    model = fcn.FCN8s(1 + len(OWN_CLASSES))
+    training.train(model, batches, epochs=OWN_STEPS / len(batches), seed=seed, live=False)
+    row: dict[str, Any] = {"images": images, "seed": seed, "steps": OWN_STEPS}
+    for part, column in ((f"train_{images}", "miou_train"), ("val", "miou_val")):
+        matrix = training.evaluate(model, voc.whole_images(voc.VOCSegDataset(folder, part)))
+        row[column] = round(metrics.scores(matrix).miou, 5)
+    return row
+
+
 def read(table: str) -> list[dict[str, str]]:
     """Read a kept table.
 
     Parameters
     ----------
-    table : {"speed", "scores"}
+    table : {"speed", "scores", "own_data"}
         Which one.
 
     Returns
@@ -232,7 +429,7 @@ def read(table: str) -> list[dict[str, str]]:
     """
     path = RESULTS / f"{table}.csv"
     if not path.is_file():
-        command = "time" if table == "speed" else "train, then score"
+        command = {"speed": "time", "own_data": "own-data"}.get(table, "train, then score")
         raise FileNotFoundError(f"{path}: no such table; make it with python -m d2lseg.experiments {command}")
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -487,7 +684,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m d2lseg.experiments", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("what", choices=("time", "train", "score"))
+    parser.add_argument("what", choices=("time", "train", "score", "compare", "own-data"))
     parser.add_argument("--setups", nargs="+", default=list(SETUPS), choices=SETUPS, metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     options = parser.parse_args(arguments)
@@ -496,6 +693,17 @@ def main(arguments: list[str] | None = None) -> None:
     if options.what == "train":
         for name, seed, path in train_all(options.setups, options.seeds):
             print(f"{name}, seed {seed}: {read_checkpoint(path)['notes']}", flush=True)
+    if options.what == "compare":
+        for name, seed in compare_all(options.seeds):
+            print(f"{name}, seed {seed}: kept", flush=True)
+    if options.what == "own-data":
+        rows = []
+        with tempfile.TemporaryDirectory() as folder:
+            clean = own_data(Path(folder))
+            for images, seed in itertools.product(OWN_IMAGES, options.seeds):
+                rows.append(own_row(clean, images, seed))
+                print(rows[-1], flush=True)
+        write("own_data", rows)
     if options.what == "score":
         rows = []
         for name, seed in itertools.product(options.setups, options.seeds):

@@ -1,12 +1,21 @@
+import functools
 from pathlib import Path
 
+import notebook_cells
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from d2lseg import emojivoc, experiments, fcn, metrics, training, voc
 from tools import results
+
+
+def draw(folder, n_train=8, n_val=4, styles=emojivoc.STYLES, _prepare=emojivoc.prepare):
+    """Draw a few scenes, of one style or of both."""
+    return _prepare(folder / "-".join(styles), n_train=n_train, n_val=n_val, styles=styles)
 
 
 @pytest.fixture
@@ -92,7 +101,66 @@ def test_time_by_the_command_line(small, monkeypatch, capsys):
     assert "ms_step_spread" in capsys.readouterr().out
 
 
+@pytest.fixture
+def small_comparisons(small, monkeypatch):
+    """Comparisons of one step, on the scenes of `small` and on four scenes in each style."""
+    comparison = experiments.Comparison
+    monkeypatch.setattr(experiments, "STYLE_SCENES", (4, 2))
+    monkeypatch.setattr(experiments.emojivoc, "prepare", functools.partial(draw, small.parent))
+    chosen = {
+        "void left out": comparison(1),
+        "void as background": comparison(1, void_as_background=True),
+        "fluent": comparison(1, styles=("fluent",)),
+    }
+    monkeypatch.setattr(experiments, "COMPARISONS", chosen)
+
+
+def test_comparisons_are_kept_as_matrices_and_resume(small_comparisons, monkeypatch, capsys):
+    experiments.main(["compare", "--seeds", "0"])
+    assert capsys.readouterr().out.count("kept") == 3
+    monkeypatch.setattr(experiments, "SEEDS", (0,))
+    ways = ("void left out", "void as background")
+    honest, painted = (experiments.compared("void left out", way)[0] for way in ways)
+    # painting void adds pixels to the row of background, and changes no other row
+    assert torch.equal(honest[1:], painted[1:]) and painted[0].sum() > honest[0].sum()
+    first, second = (experiments.compared(name, ways[0])[0] for name in ways)
+    assert torch.equal(first.sum(1), second.sum(1)), "both models meet the same labels"
+    assert experiments.compared("fluent", "twemoji")[0].sum() > 0
+
+    trained = []
+    monkeypatch.setattr(experiments, "compare_one", lambda name, seed: trained.append((name, seed)) or {})
+    assert len(list(experiments.compare_all([0, 1]))) == 6
+    assert trained == [(name, 1) for name in experiments.COMPARISONS], "seed 0 is kept already"
+
+
+def test_own_data_is_the_dataset_of_notebook_08(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "PLACES", 6)
+    monkeypatch.setattr(experiments, "OWN_IMAGES", (4, 8))
+    monkeypatch.setattr(experiments, "OWN_STEPS", 1)
+    monkeypatch.setattr(experiments, "BATCH", 4)
+    monkeypatch.setattr(experiments, "CROP", (64, 64))
+    folder = experiments.own_data(tmp_path)
+    namespace = {"emojivoc": emojivoc, "torch": torch}
+    (source,) = [s for s in notebook_cells.cells("08_your_own_data", None) if "def photograph" in s]
+    exec(source, namespace)
+    for letter, step, light in (("a", 0, 1.0), ("b", 6, 0.9)):
+        image, mask = namespace["photograph"](3, step, light)
+        with Image.open(tmp_path / "photos" / f"place003{letter}.jpg") as file:
+            assert file.size == image.shape[:0:-1]
+        with Image.open(tmp_path / "masks" / f"place003{letter}.png") as file:
+            assert np.array_equal(np.asarray(file), mask.numpy())
+    train, val = (set(voc.VOCSegDataset(folder, part).ids) for part in ("train", "val"))
+    assert not {name[:-1] for name in train} & {name[:-1] for name in val}, "no place is in both lists"
+    assert len(voc.VOCSegDataset(folder, "train_4")) == 4
+    row = experiments.own_row(folder, 4, seed=0)
+    assert 0 <= row["miou_val"] <= 1 and row["images"] == 4 and row["steps"] == 1
+
+
 def test_missing_results_name_the_command(small):
+    with pytest.raises(FileNotFoundError, match=r"d2lseg\.experiments compare"):
+        experiments.compared("void left out", "void left out")
+    with pytest.raises(FileNotFoundError, match=r"d2lseg\.experiments own-data"):
+        experiments.read("own_data")
     with pytest.raises(FileNotFoundError, match=r"d2lseg\.experiments time"):
         experiments.read("speed")
     with pytest.raises(FileNotFoundError, match=r"d2lseg\.experiments train, then score"):
@@ -162,6 +230,17 @@ def test_compared_setups_get_the_same_time():
     long = minutes.pop("8s long")
     assert max(minutes.values()) < 1.08 * min(minutes.values())
     assert long == pytest.approx(3 * minutes["8s"])
+
+
+def test_kept_comparisons_are_complete():
+    for name, comparison in experiments.COMPARISONS.items():
+        styled = comparison.styles != emojivoc.STYLES
+        for way in emojivoc.STYLES if styled else ("void left out", "void as background"):
+            matrices = experiments.compared(name, way)
+            assert len(matrices) == len(experiments.SEEDS)
+            assert all(matrix.shape == (21, 21) and matrix.sum() > 0 for matrix in matrices)
+    rows = [(int(row["images"]), int(row["seed"])) for row in experiments.read("own_data")]
+    assert rows == [(n, seed) for n in experiments.OWN_IMAGES for seed in experiments.SEEDS]
 
 
 def test_kept_results_are_complete():
