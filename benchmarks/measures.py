@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from benchmarks import probe, textbook
-from d2lseg import devices, fcn, losses, metrics, trunks, voc
+from d2lseg import backbones, fcn, metrics, voc
+from d2lseg.engine import devices, losses
 from d2lseg.training import evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +89,7 @@ class Measure:
     at_least, aim : float
         What the ratio should reach. Where `overhead` is set it should stay below them.
     overhead : bool
-        Whether the ratio is ours over theirs: what our step costs above the bare trunk's.
+        Whether the ratio is ours over theirs: what our step costs above the bare backbone's.
     """
 
     title: str
@@ -146,22 +147,22 @@ def in_turns(rounds: int, **steps: Callable[[], float | None]) -> dict[str, tupl
 
 
 def training_steps(plan: Plan) -> dict[str, Measure]:
-    """Measure whole training steps: the textbook's, ours, and the bare trunk's forward and backward pass."""
+    """Measure whole training steps: the textbook's, ours, and the bare backbone's two passes."""
     best = devices.best_precision(CPU)
     seconds = in_turns(
         plan.rounds,
         textbook=probe.step_of("textbook", plan.batch, plan.crop),
         float32=probe.step_of("float32", plan.batch, plan.crop),
         best=probe.step_of(best, plan.batch, plan.crop),
-        trunk=trunk_step(plan, best),
+        backbone=backbone_step(plan, best),
     )
     theirs = seconds["textbook"]
     return {
         "step_fp32": Measure("training step, float32", "s", theirs, seconds["float32"], 1.35, 1.7),
         "step_best": Measure(f"training step, {best}", "s", theirs, seconds["best"], 2.8, 4),
-        "step_vs_trunk": Measure(
-            f"training step over the bare trunk's, {best}",
-            "s", seconds["trunk"], seconds["best"], 1.25, 1.10, overhead=True,
+        "step_vs_backbone": Measure(
+            f"training step over the bare backbone's, {best}",
+            "s", seconds["backbone"], seconds["best"], 1.25, 1.10, overhead=True,
         ),
     }  # fmt: skip
 
@@ -175,16 +176,16 @@ def _without_result(step: Callable[[], Any]) -> Callable[[], None]:
     return timed
 
 
-def trunk_step(plan: Plan, precision: str) -> Callable[[], None]:
-    """Make the function that runs ResNet-18's trunk forward and backward, as our step does it."""
-    trunk = trunks.make_trunk("resnet18").to(memory_format=torch.channels_last).train()
+def backbone_step(plan: Plan, precision: str) -> Callable[[], None]:
+    """Make the function that runs ResNet-18's backbone forward and backward, as our step does it."""
+    backbone = backbones.make_backbone("resnet18").to(memory_format=torch.channels_last).train()
     images = probe.standardised(probe.random_batch(plan.batch, plan.crop)[0])
     images = images.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
         with devices.autocast(CPU, precision):
-            maps = trunk(images)
-        trunk.zero_grad(set_to_none=True)
+            maps = backbone(images)
+        backbone.zero_grad(set_to_none=True)
         maps.backward(torch.ones_like(maps))
 
     return step
@@ -335,7 +336,7 @@ def textbook_parts(plan: Plan) -> dict[str, Callable[[], None]]:
         F.cross_entropy(logits, labels, reduction="none").mean(1).mean(1).sum().backward()
 
     return {
-        "trunk and scores, forward and backward": lambda: model[:-1](images).sum().backward(),
+        "backbone and scores, forward and backward": lambda: model[:-1](images).sum().backward(),
         "dense transposed convolution, forward and backward": lambda: model.transpose_conv(scores).backward(
             torch.ones_like(logits)
         ),
@@ -354,7 +355,7 @@ def our_parts(plan: Plan, precision: str) -> dict[str, Callable[[], None]]:
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     return {
-        "trunk, forward and backward": trunk_step(plan, precision),
+        "backbone, forward and backward": backbone_step(plan, precision),
         "standardise": _without_result(lambda: model.standardize(images)),
         "enlarge and loss, forward and backward": lambda: losses.upsampled_loss(
             scores, U_h, U_w, labels

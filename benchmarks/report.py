@@ -14,7 +14,7 @@ import torchvision
 from matplotlib.figure import Figure
 
 from benchmarks.measures import Measure
-from d2lseg import files
+from d2lseg.engine import files
 
 
 def machine() -> str:
@@ -45,7 +45,7 @@ def table(measures: Mapping[str, Measure]) -> str:
     for m in measures.values():
         low, high = min(m.ratios), max(m.ratios)
         bound = "at most " if m.overhead else ""
-        opponent = " (trunk)" if m.overhead else ""
+        opponent = " (backbone)" if m.overhead else ""
         lines.append(
             f"| {m.title} | {_value(m.theirs, m.unit)}{opponent} | {_value(m.ours, m.unit)} | "
             f"{m.ratio:.3g} ({low:.3g} to {high:.3g}) | {bound}{m.at_least:g} | {bound}{m.aim:g} |"
@@ -90,8 +90,8 @@ def picture(measures: Mapping[str, Measure]) -> Figure:
     Parameters
     ----------
     measures : mapping of str to Measure
-        As they are listed, from top to bottom. The one that compares with the trunk is left out: there less
-        is better.
+        As they are listed, from top to bottom. The one that compares with the backbone is left out:
+        there less is better.
 
     Returns
     -------

@@ -92,8 +92,8 @@ def load_data(folder: Path, batch: int, crop_size: tuple[int, int], workers: int
 
 def make_model(num_classes: int = 21) -> nn.Sequential:
     """ResNet-18 without its last two layers, a 1x1 convolution, a transposed convolution by 32."""
-    trunk = list(torchvision.models.resnet18(weights=None).children())[:-2]
-    model = nn.Sequential(*trunk)
+    backbone = list(torchvision.models.resnet18(weights=None).children())[:-2]
+    model = nn.Sequential(*backbone)
     model.add_module("final_conv", nn.Conv2d(512, num_classes, kernel_size=1))
     model.add_module("transpose_conv", nn.ConvTranspose2d(num_classes, num_classes, 64, 32, 16))
     nn.init.xavier_uniform_(model.final_conv.weight)

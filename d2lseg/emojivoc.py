@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm.auto import tqdm
 
-from d2lseg.voc import VOC_CLASSES, VOID, data_dir, read_mask, write_mask
+from .voc import VOC_CLASSES, VOID, data_dir, read_mask, write_mask
 
 STYLES = ("fluent", "twemoji")
 """The drawing styles there are, one folder of 20 sprites each."""

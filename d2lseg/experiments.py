@@ -29,9 +29,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from . import convert, emojivoc, fcn, files, metrics, prediction, training, voc
-from .checkpoint import read as read_checkpoint
+from . import emojivoc, fcn, metrics, prediction, training, voc
 from .classes import ClassList
+from .datasets import convert
+from .engine import files
+from .engine.checkpoint import read as read_checkpoint
 from .upsampling import BilinearUpsample
 
 RESULTS = Path(__file__).resolve().parent / "results"

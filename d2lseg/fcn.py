@@ -1,4 +1,4 @@
-"""Fully convolutional networks: a trunk, scores for each class at one to three strides, and upsampling.
+"""Fully convolutional networks: a backbone, scores for each class at one to three strides, and upsampling.
 
 Source: Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", CVPR 2015,
 sections 3 and 4.
@@ -15,19 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import checkpoint, losses, trunks
+from . import backbones
 from .classes import VOID, ClassList, voc_colormap
+from .engine import checkpoint, losses
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
 
 # Mean and standard deviation of the ImageNet training images, RGB in 0..1. Weights from ImageNet expect them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-STRIDE = 32  # one cell of a trunk's last map stands for 32 x 32 pixels
+STRIDE = 32  # one cell of a backbone's last map stands for 32 x 32 pixels
 VARIANTS = {"32s": 32, "16s": 16, "8s": 8}  # the stride of the finest map that is scored
 UPSAMPLINGS = ("bilinear", "learned", "random")
 GEOMETRIES = ("textbook", "corrected")
-ARGUMENTS = {"variant", "num_classes", "trunk", "upsampling", "geometry"}  # that a checkpoint may hold
+ARGUMENTS = {"variant", "num_classes", "backbone", "upsampling", "geometry"}  # that a checkpoint may hold
 
 
 class Standardize(nn.Module):
@@ -99,7 +100,7 @@ def pad_to_multiple(batch: Tensor, multiple: int = STRIDE) -> Tensor:
 
 
 class FCN(nn.Module):
-    """A fully convolutional network: trunk, 1x1 score layers, bilinear upsampling.
+    """A fully convolutional network: backbone, 1x1 score layers, bilinear upsampling.
 
     FCN-32s scores the last map alone and enlarges the scores by 32. FCN-16s enlarges them by 2, adds the
     scores of the map of stride 16, and enlarges the sum by 16. FCN-8s does so once more with stride 8.
@@ -110,18 +111,18 @@ class FCN(nn.Module):
         The stride of the finest map that is scored.
     num_classes : int
         Number of classes C, background included.
-    trunk : {"resnet18", "resnet50", "vgg16"}
-        See `trunks.make_trunk`.
+    backbone : {"resnet18", "resnet50", "vgg16"}
+        See `backbones.make_backbone`.
     upsampling : {"bilinear", "learned", "random"}
         ``"bilinear"`` is a fixed bilinear layer without parameters. ``"learned"`` is the textbook's
         transposed convolution (for the factor 32: kernel 64, stride 32, padding 16): it starts bilinear and
         is trained. ``"random"`` is the same layer with PyTorch's random start.
     geometry : {"textbook", "corrected"}
         Where the scores of a cell are painted. ``"textbook"`` paints cell i of stride s around the middle of
-        its block, i * s + (s - 1) / 2. ``"corrected"`` paints it around the pixel that the trunk's cell is
+        its block, i * s + (s - 1) / 2. ``"corrected"`` paints it around the pixel that the backbone's cell is
         centred on, which for the ResNets is i * s.
     weights : None, "imagenet" or path
-        Of the trunk, see `trunks.make_trunk`.
+        Of the backbone, see `backbones.make_backbone`.
     classes : ClassList or sequence of str, optional
         The class names, kept with the model as ``model.classes``, and the colours of a `ClassList` that has
         some, as ``model.colours``.
@@ -142,7 +143,7 @@ class FCN(nn.Module):
         self,
         variant: str = "32s",
         num_classes: int = 21,
-        trunk: str = "resnet18",
+        backbone: str = "resnet18",
         upsampling: str = "bilinear",
         geometry: str = "textbook",
         weights: str | os.PathLike | None = None,
@@ -154,13 +155,13 @@ class FCN(nn.Module):
         _check_choice("upsampling", upsampling, UPSAMPLINGS)
         _check_choice("geometry", geometry, GEOMETRIES)
         _check_classes(num_classes, names)
-        self.arguments = {"variant": variant, "num_classes": num_classes, "trunk": trunk}
+        self.arguments = {"variant": variant, "num_classes": num_classes, "backbone": backbone}
         self.arguments |= {"upsampling": upsampling, "geometry": geometry}
         self.classes = tuple(names) if names is not None else None
         self.colours = classes.colours if isinstance(classes, ClassList) else None
-        self.design = trunks.design(trunk)
+        self.design = backbones.design(backbone)
         self.standardize = Standardize()
-        self.trunk = trunks.make_trunk(trunk, weights)
+        self.backbone = backbones.make_backbone(backbone, weights)
         at8, at16, at32 = self.design.channels
         self.score = _score_layer(at32, num_classes)
         if variant in ("16s", "8s"):
@@ -232,7 +233,7 @@ class FCN(nn.Module):
         x = pad_to_multiple(self.standardize(images))  # (N, 3, H, W) -> (N, 3, 32h, 32w)
         self._check_batch_norm(x)
         x = x.contiguous(memory_format=torch.channels_last)  # the order that fast convolutions read
-        at8, at16, at32 = trunks.feature_maps(self.trunk, self.design.taps, x)
+        at8, at16, at32 = backbones.feature_maps(self.backbone, self.design.taps, x)
         x = self.score(at32)  # (N, 512, h, w) -> (N, C, h, w)
         if hasattr(self, "score16"):
             x = self.upsample_to16(x) + self.score16(at16)  # (N, C, h, w) -> (N, C, 2h, 2w)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .devices import autocast
+from .engine.devices import autocast
 from .voc import label2image
 
 __all__ = [

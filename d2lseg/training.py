@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from . import checkpoint, distributed, metrics
-from .devices import PRECISIONS, autocast, best_device, best_precision, set_seed, try_all_gpus, try_gpu
-from .history import History, LivePlot
-from .losses import VOID, check_labels, labelled, segmentation_loss, summed_loss
+from . import metrics
+from .engine import checkpoint, distributed
+from .engine.devices import PRECISIONS, autocast, best_device, best_precision, set_seed, try_all_gpus, try_gpu
+from .engine.history import History, LivePlot
+from .engine.losses import VOID, check_labels, labelled, segmentation_loss, summed_loss
 
 # what a training needs can be had from this room alone
 __all__ = [

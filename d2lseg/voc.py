@@ -25,8 +25,8 @@ from torchvision.transforms.functional import resize
 from tqdm.auto import tqdm
 
 from .classes import VOC, VOC_CLASSES, VOC_COLORMAP, VOID, VOID_COLOR, ClassList, read_classes, voc_colormap
-from .download import install, voc2012
-from .files import check_file, in_words, read_text
+from .datasets.download import install, voc2012
+from .engine.files import check_file, in_words, read_text
 
 MEAN_COLOR = (124, 116, 104)  # the mean colour of ImageNet, (0.485, 0.456, 0.406) * 255, rounded
 

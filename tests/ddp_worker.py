@@ -9,7 +9,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from d2lseg import checkpoint, distributed, fcn, training, voc  # noqa: E402
+from d2lseg import fcn, training, voc  # noqa: E402
+from d2lseg.engine import checkpoint, distributed  # noqa: E402
 
 CASES = {"unequal": (0.1, 0.9), "one rank void": (0.5, 1.0), "all void": (1.0, 1.0)}
 SETTINGS = {"device": "cpu", "precision": "float32", "lr": 1e-3}

@@ -14,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from d2lseg import checkpoint, classes, doctor, fcn, files, losses, prediction, training, trunks, voc
+from d2lseg import backbones, classes, fcn, prediction, training, voc
 from d2lseg.cli import common, errors, evaluate
+from d2lseg.datasets import doctor
+from d2lseg.engine import checkpoint, files, losses
 from tools import mutate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,9 +62,9 @@ def row(name, error=None, use=None, **more):
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """A good dataset, with classes of its own, and a good checkpoint of a tiny network."""
-    monkeypatch.setattr(trunks, "TRUNKS", dict(trunks.TRUNKS))
-    monkeypatch.setattr(trunks, "make_trunk", trunks.make_trunk)
-    mutate.add_tiny_trunk()
+    monkeypatch.setattr(backbones, "BACKBONES", dict(backbones.BACKBONES))
+    monkeypatch.setattr(backbones, "make_backbone", backbones.make_backbone)
+    mutate.add_tiny_backbone()
     made = mutate.Bench(tmp_path / "SET")
     made.lists = made.folder / "ImageSets" / "Segmentation"
     made.image_a, made.image_b = (made.folder / "JPEGImages" / name for name in ("a.jpg", "b.png"))
@@ -711,7 +713,7 @@ def _(bench):
 
 @row("checkpoint-infinite", ValueError, load)
 def _(bench):
-    bench.model.trunk.stage0[2].running_var[0] = float("inf")
+    bench.model.backbone.stage0[2].running_var[0] = float("inf")
     fcn.save(bench.model, bench.checkpoint)
 
 

@@ -58,8 +58,8 @@ def test_both_models_compute_the_same_where_the_textbooks_has_no_bias():
     torch.manual_seed(0)
     theirs, ours = textbook.make_model().eval(), fcn.FCN32s(21).eval()
     torch.nn.init.zeros_(theirs.transpose_conv.bias)
-    trunk = [value for name, value in theirs.state_dict().items() if name[0].isdigit()]
-    ours.trunk.load_state_dict(dict(zip(ours.trunk.state_dict(), trunk, strict=True)))
+    backbone = [value for name, value in theirs.state_dict().items() if name[0].isdigit()]
+    ours.backbone.load_state_dict(dict(zip(ours.backbone.state_dict(), backbone, strict=True)))
     ours.score.load_state_dict(theirs.final_conv.state_dict())
     ours.upsample = bilinear_conv_transpose(21, 32)  # its border fades as the textbook's does
     images, _ = probe.random_batch(2, (64, 96))
@@ -102,11 +102,11 @@ def test_our_step_is_a_step_of_training(whose):
     assert images.dtype == labels.dtype == torch.uint8 and (labels == voc.VOID).any()
 
 
-def test_the_trunks_step_leaves_gradients():
-    step = measures.trunk_step(measures.QUICK, "float32")
+def test_the_backbones_step_leaves_gradients():
+    step = measures.backbone_step(measures.QUICK, "float32")
     step()
-    trunk = step.__closure__[[*step.__code__.co_freevars].index("trunk")].cell_contents
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in trunk.parameters())
+    backbone = step.__closure__[[*step.__code__.co_freevars].index("backbone")].cell_contents
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
 
 
 def test_turns_alternate_and_the_first_does_not_count():
@@ -120,7 +120,7 @@ def test_turns_alternate_and_the_first_does_not_count():
 def test_ratios_say_how_much_better_ours_is():
     time = measures.Measure("a step", "s", (4.0, 6.0, 2.0), (2.0, 2.0, 2.0), 2, 3)
     speed = measures.Measure("a loader", "pictures/s", (10.0,), (25.0,), 2, 3, throughput=True)
-    over = measures.Measure("over the trunk", "s", (1.0,), (1.3,), 1.25, 1.1, overhead=True)
+    over = measures.Measure("over the backbone", "s", (1.0,), (1.3,), 1.25, 1.1, overhead=True)
     assert time.ratios == [2.0, 3.0, 1.0] and time.ratio == 2.0 and time.reached
     assert speed.ratio == 2.5 and speed.reached
     assert over.ratio == 1.3 and not over.reached
@@ -156,7 +156,7 @@ def test_a_quick_run_writes_all_ratios_and_a_picture(tmp_path, capsys, monkeypat
     )
     ratios = json.loads((tmp_path / "r.json").read_text())
     assert list(ratios) == [
-        "step_fp32", "step_best", "step_vs_trunk", "evaluation",
+        "step_fp32", "step_best", "step_vs_backbone", "evaluation",
         "first_batch", "memory", "loader", "loader_cached",
     ]  # fmt: skip
     assert status == 0 and all(math.isfinite(value) and value > 0 for value in ratios.values())

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2lseg import checkpoint, fcn
+from d2lseg import fcn
+from d2lseg.engine import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 

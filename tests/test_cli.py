@@ -22,24 +22,12 @@ import torch.distributed as dist
 from PIL import Image
 from voc_layout import make_folder, palette, write_pair
 
-from d2lseg import (
-    checkpoint,
-    classes,
-    cli,
-    distributed,
-    emojivoc,
-    fcn,
-    files,
-    metrics,
-    prediction,
-    training,
-    trunks,
-    voc,
-)
+from d2lseg import backbones, classes, cli, emojivoc, fcn, metrics, prediction, training, voc
 from d2lseg.cli import common, options, train
 from d2lseg.cli import predict as predict_command
-from d2lseg.devices import PRECISIONS
-from d2lseg.history import History
+from d2lseg.engine import checkpoint, distributed, files
+from d2lseg.engine.devices import PRECISIONS
+from d2lseg.engine.history import History
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ["--epochs", "2", "--batch", "2", "--crop", "32", "48", "--precision", "float32", "--threads", "1"]
@@ -106,7 +94,7 @@ def test_train_leaves_all_that_belongs_to_it(trained, folder):
     names = {"model.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json"}
     assert {path.name for path in trained.iterdir()} == names
     model = fcn.load(trained / "model.pt")
-    assert model.classes == voc.VOC_CLASSES and model.arguments["trunk"] == "resnet18"
+    assert model.classes == voc.VOC_CLASSES and model.arguments["backbone"] == "resnet18"
     assert model.notes["rows"] == rows(trained) and len(model.notes["rows"]) == 2
     settings = json.loads((trained / "settings.json").read_text())
     assert model.notes["settings"] == settings and not model.notes["interrupted"]
@@ -266,7 +254,7 @@ def test_every_option_arrives(folder, tmp_path, called):
     want |= {"cache": True, "rank": 0, "world_size": 1}
     assert {key: called["data"][key] for key in want} == want
     arguments = fcn.load(tmp_path / "run" / "model.pt").arguments
-    assert arguments == {"variant": "16s", "num_classes": 21, "trunk": "resnet50"} | {
+    assert arguments == {"variant": "16s", "num_classes": 21, "backbone": "resnet50"} | {
         "upsampling": "learned",
         "geometry": "corrected",
     }
@@ -782,7 +770,7 @@ def test_help_does_not_wait_for_torch():
 
 
 def test_choices_and_defaults_are_those_of_the_module():
-    assert set(options.VARIANTS) == set(fcn.VARIANTS) and set(options.BACKBONES) == set(trunks.TRUNKS)
+    assert set(options.VARIANTS) == set(fcn.VARIANTS) and set(options.BACKBONES) == set(backbones.BACKBONES)
     assert options.UPSAMPLINGS == fcn.UPSAMPLINGS and options.GEOMETRIES == fcn.GEOMETRIES
     assert set(options.SCHEDULES) == set(training.SCHEDULES) and set(options.PRECISIONS) == set(PRECISIONS)
     assert options.WINDOWS == prediction.WINDOWS
@@ -791,7 +779,7 @@ def test_choices_and_defaults_are_those_of_the_module():
         (parse(["train", "--epochs", "1", "--out", "x"]), training.train,
          {"lr": "lr", "weight_decay": "weight_decay", "schedule": "schedule", "seed": "seed"}),
         (parse(["train", "--epochs", "1", "--out", "x"]), fcn.FCN,
-         {"variant": "variant", "backbone": "trunk", "upsampling": "upsampling", "geometry": "geometry"}),
+         {"variant": "variant", "backbone": "backbone", "upsampling": "upsampling", "geometry": "geometry"}),
         (parse(["predict", "--checkpoint", "x", "--out", "x", "x"]), prediction.predict_tiled,
          {"tile": "tile", "overlap": "overlap", "batch": "batch_size", "window": "window"}),
     ]  # fmt: skip

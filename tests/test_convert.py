@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from d2lseg import classes, cli, convert, voc
+from d2lseg import classes, cli, voc
 from d2lseg.classes import ClassList
+from d2lseg.datasets import convert
 
 OWN = ClassList(("background", "cup", "pen"))
 

@@ -16,7 +16,8 @@ import torch.distributed as dist
 from torch import nn
 from voc_layout import make_folder
 
-from d2lseg import checkpoint, distributed, fcn, training, voc
+from d2lseg import fcn, training, voc
+from d2lseg.engine import checkpoint, distributed
 
 WORKER = Path(ddp_worker.__file__)
 SIZES = {"train": [(40, 60), (50, 30), (33, 33), (64, 80), (45, 47)], "val": [(41, 52), (20, 70), (64, 33)]}

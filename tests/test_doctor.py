@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 from voc_layout import make_folder, write_mask, write_pair
 
-from d2lseg import cli, distributed, doctor, voc
+from d2lseg import cli, voc
 from d2lseg.classes import VOC_CLASSES
 from d2lseg.cli import common
+from d2lseg.datasets import doctor
+from d2lseg.engine import distributed
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from filelock import FileLock
 from moody_host import Host
 from voc_layout import make_folder
 
-from d2lseg import cli, download, transfer, voc
+from d2lseg import cli, voc
+from d2lseg.datasets import download, transfer
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = "VOCdevkit/VOC2012"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from d2lseg import trunks
+from d2lseg import backbones
 from d2lseg.exercises import nb04
 
 
@@ -124,7 +124,7 @@ def test_half_answers_are_not_yet():
 def test_the_list_of_layers_is_resnet18():
     layers = [
         (layer.kernel_size, layer.stride, layer.padding)
-        for name, layer in trunks.make_trunk("resnet18").named_modules()
+        for name, layer in backbones.make_backbone("resnet18").named_modules()
         if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)) and "downsample" not in name
     ]
     plain = [tuple(v[0] if isinstance(v, tuple) else v for v in layer) for layer in layers]

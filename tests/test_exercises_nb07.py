@@ -183,7 +183,7 @@ def painted(layers):
     "wrong",
     [
         lambda layers: 15.5,
-        painted,  # as if every trunk looked at its corners
+        painted,  # as if every backbone looked at its corners
         looks,
         lambda layers: looks(layers) - painted(layers),  # the other way
         lambda layers: abs(painted(layers) - looks(layers)),

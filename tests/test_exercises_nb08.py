@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from d2lseg import convert, metrics
+from d2lseg import metrics
+from d2lseg.datasets import convert
 from d2lseg.exercises import nb08
 
 

@@ -693,12 +693,12 @@ def test_symptom_company_changes_the_answer(planted):
     training.set_seed(0)
     model = fcn.FCN32s(21)
     images = torch.stack([voc.voc_rand_crop(*emojivoc.draw_scene(i), 64, 64)[0] for i in range(3)])
-    before = model.trunk.bn1.running_mean.clone()
+    before = model.backbone.bn1.running_mean.clone()
     recorded = []
     model.register_forward_hook(lambda layer, _, out: recorded.append(out.requires_grad))
     alone, together = planted["predict_all"](model, images[:1])[0], planted["predict_all"](model, images)[0]
     assert (alone != together).float().mean() > 0.1
-    assert not torch.equal(model.trunk.bn1.running_mean, before) and recorded == [True, True]
+    assert not torch.equal(model.backbone.bn1.running_mean, before) and recorded == [True, True]
 
 
 def predict(model, images, mode=False, grad=False, restore=True):

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
-from d2lseg import checkpoint, fcn, voc
+from d2lseg import fcn, voc
 from d2lseg.classes import ClassList, voc_colormap
+from d2lseg.engine import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +49,12 @@ def build():
     """Make each model once; VGG-16 alone has 134 million weights."""
     made = {}
 
-    def get(variant, trunk="resnet18"):
-        if (variant, trunk) not in made:
+    def get(variant, backbone="resnet18"):
+        if (variant, backbone) not in made:
             torch.manual_seed(0)
             with torch.inference_mode(False):  # a test may ask in inference mode, and others train
-                made[variant, trunk] = fcn.FCN(variant, 5, trunk, classes="abcde").eval()
-        return made[variant, trunk]
+                made[variant, backbone] = fcn.FCN(variant, 5, backbone, classes="abcde").eval()
+        return made[variant, backbone]
 
     return get
 
@@ -66,12 +67,12 @@ def test_output_has_the_size_of_the_input(build, variant, height, width):
         assert build(variant)(images(1, 3, height, width)).shape == (1, 5, height, width)
 
 
-@pytest.mark.parametrize("trunk", ["resnet50", "vgg16"])
+@pytest.mark.parametrize("backbone", ["resnet50", "vgg16"])
 @settings(deadline=None, max_examples=5)
 @given(st.integers(1, 100), st.integers(1, 100))
-def test_output_of_other_trunks_has_the_size_of_the_input(build, trunk, height, width):
+def test_output_of_other_backbones_has_the_size_of_the_input(build, backbone, height, width):
     with torch.inference_mode():
-        assert build("8s", trunk)(images(1, 3, height, width)).shape == (1, 5, height, width)
+        assert build("8s", backbone)(images(1, 3, height, width)).shape == (1, 5, height, width)
 
 
 def test_padding_is_the_mean_colour_below_and_right(model):
@@ -80,7 +81,7 @@ def test_padding_is_the_mean_colour_below_and_right(model):
     by_hand = torch.zeros(1, 3, 64, 96)
     by_hand[..., :40, :70] = x
     assert torch.equal(fcn.pad_to_multiple(x), by_hand)
-    scores = model.score(model.trunk(by_hand))
+    scores = model.score(model.backbone(by_hand))
     enlarged = F.interpolate(scores, scale_factor=32, mode="bilinear")[..., :40, :70]
     torch.testing.assert_close(model(image), enlarged, atol=1e-5, rtol=0)
 
@@ -105,7 +106,7 @@ def test_score_layer_starts_as_xavier_says():
 
 def test_parameter_counts():
     counts = fcn.parameter_counts(fcn.FCN32s(21, upsampling="learned"))
-    assert counts["trunk"] == 11_176_512
+    assert counts["backbone"] == 11_176_512
     assert counts["score"] == 512 * 21 + 21
     assert counts["upsample"] == 21 * 21 * 64 * 64
     assert counts["total"] == sum(v for k, v in counts.items() if k != "total")
@@ -113,21 +114,21 @@ def test_parameter_counts():
 
 
 @pytest.mark.parametrize(
-    ("trunk", "at8", "at16", "at32", "in_trunk"),
+    ("backbone", "at8", "at16", "at32", "in_backbone"),
     [
         ("resnet18", 128, 256, 512, 11_176_512),
         ("resnet50", 512, 1024, 2048, 23_508_032),
         ("vgg16", 256, 512, 4096, 134_260_544),  # the paper's table 1 rounds to 134 million
     ],
 )
-def test_parameter_counts_of_the_variants(build, trunk, at8, at16, at32, in_trunk):
+def test_parameter_counts_of_the_variants(build, backbone, at8, at16, at32, in_backbone):
     score = {"score": 5 * at32 + 5, "score16": 5 * at16 + 5, "score8": 5 * at8 + 5}
     for variant, names in (("32s", ["score"]), ("16s", ["score", "score16"]), ("8s", list(score))):
-        if trunk == "vgg16" and variant != "8s":
+        if backbone == "vgg16" and variant != "8s":
             continue  # half a gigabyte each
-        counts = fcn.parameter_counts(build(variant, trunk))
+        counts = fcn.parameter_counts(build(variant, backbone))
         parts = {name: count for name, count in counts.items() if count and name != "total"}
-        assert parts == {"trunk": in_trunk} | {name: score[name] for name in names}
+        assert parts == {"backbone": in_backbone} | {name: score[name] for name in names}
         assert counts["total"] == sum(parts.values())
 
 
@@ -147,12 +148,12 @@ def enlarge(scores, factor):
     return F.interpolate(scores, scale_factor=factor, mode="bilinear")
 
 
-@pytest.mark.parametrize("trunk", ["resnet18", "vgg16"])
-def test_with_zero_skips_8s_is_the_scores_of_32s_enlarged_in_three_steps(build, trunk):
-    model = build("8s", trunk)
+@pytest.mark.parametrize("backbone", ["resnet18", "vgg16"])
+def test_with_zero_skips_8s_is_the_scores_of_32s_enlarged_in_three_steps(build, backbone):
+    model = build("8s", backbone)
     batch = images(2, 3, 64, 96)
     with torch.inference_mode():
-        scores = model.score(model.trunk(model.standardize(batch)))
+        scores = model.score(model.backbone(model.standardize(batch)))
         torch.testing.assert_close(
             model(batch), enlarge(enlarge(enlarge(scores, 2), 2), 8), atol=1e-4, rtol=0
         )
@@ -163,7 +164,7 @@ def test_skips_start_at_zero_and_32s_agrees_with_the_scores_of_8s(build):
     assert not any(p.any() for name in ("score16", "score8") for p in getattr(deep, name).parameters())
     plain.load_state_dict(deep.state_dict(), strict=False)
     batch = images(1, 3, 64, 64)
-    scores = plain.score(plain.trunk(plain.standardize(batch)))
+    scores = plain.score(plain.backbone(plain.standardize(batch)))
     torch.testing.assert_close(plain(batch), enlarge(scores, 32), atol=1e-5, rtol=0)
     assert not torch.allclose(plain(batch), deep(batch), atol=1e-3)  # three bilinear steps are not one
 
@@ -172,7 +173,7 @@ def test_skips_add_what_a_network_written_out_adds(build):
     model = copy.deepcopy(build("8s"))
     randomize_skips(model)
     x = model.standardize(images(1, 3, 64, 96))
-    resnet = model.trunk
+    resnet = model.backbone
     at8 = resnet.layer2(resnet.layer1(resnet.maxpool(resnet.relu(resnet.bn1(resnet.conv1(x))))))
     at16 = resnet.layer3(at8)
     at32 = resnet.layer4(at16)
@@ -192,11 +193,11 @@ def test_every_skip_learns(build):
 
 
 @pytest.mark.parametrize("variant", fcn.VARIANTS)
-@pytest.mark.parametrize(("trunk", "corrected"), [("resnet18", 0.0), ("vgg16", 15.5)])
-def test_cells_are_painted_where_the_geometry_says(variant, trunk, corrected):
+@pytest.mark.parametrize(("backbone", "corrected"), [("resnet18", 0.0), ("vgg16", 15.5)])
+def test_cells_are_painted_where_the_geometry_says(variant, backbone, corrected):
     for geometry, centre in (("textbook", 15.5), ("corrected", corrected)):
         with torch.device("meta"):
-            model = fcn.FCN(variant, 2, trunk, geometry=geometry)
+            model = fcn.FCN(variant, 2, backbone, geometry=geometry)
         scores = torch.zeros(1, 2, 5, 5)
         scores[0, 0, 2, 2] = 1  # cell 2 of stride 32
         for step in ("upsample_to16", "upsample_to8", "upsample"):
@@ -241,7 +242,7 @@ def test_training_on_one_cell_is_refused_and_on_two_works():
         ({"num_classes": 1}, "num_classes"),
         ({"upsampling": "nearest"}, "nearest"),
         ({"geometry": "shifted"}, "textbook, corrected"),
-        ({"trunk": "alexnet"}, "resnet18, resnet50, vgg16"),
+        ({"backbone": "alexnet"}, "resnet18, resnet50, vgg16"),
         ({"num_classes": 3, "classes": ["a", "b"]}, "2 class names for 3"),
     ],
 )
@@ -261,11 +262,11 @@ def test_save_and_load_round_trip(tmp_path, upsampling):
     assert again.classes == model.classes and again.notes == {"miou": 0.5} and not again.training
 
 
-@pytest.mark.parametrize("trunk", ["resnet18", "resnet50", "vgg16"])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "vgg16"])
 @pytest.mark.parametrize("variant", fcn.VARIANTS)
-def test_every_variant_and_trunk_loads_back(tmp_path, variant, trunk):
+def test_every_variant_and_backbone_loads_back(tmp_path, variant, backbone):
     torch.manual_seed(0)
-    model = fcn.FCN(variant, 3, trunk, geometry="corrected", classes="abc").eval()
+    model = fcn.FCN(variant, 3, backbone, geometry="corrected", classes="abc").eval()
     again = fcn.load(fcn.save(model, tmp_path / "model.pt"))
     assert again.arguments == model.arguments and again.classes == model.classes
     batch = images(1, 3, 33, 40)

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2lseg import fcn, losses
+from d2lseg import fcn
+from d2lseg.engine import losses
 from d2lseg.upsampling import bilinear_matrix
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2lseg import trunks
+from d2lseg import backbones
 from tools import mutate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,8 +22,8 @@ QUICK = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    monkeypatch.setattr(trunks, "TRUNKS", dict(trunks.TRUNKS))
-    monkeypatch.setattr(trunks, "make_trunk", trunks.make_trunk)
+    monkeypatch.setattr(backbones, "BACKBONES", dict(backbones.BACKBONES))
+    monkeypatch.setattr(backbones, "make_backbone", backbones.make_backbone)
     return mutate.Bench(tmp_path)
 
 

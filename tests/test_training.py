@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from d2lseg import checkpoint, devices, fcn, metrics, training
+from d2lseg import fcn, metrics, training
+from d2lseg.engine import checkpoint, devices
 
 ROOT = Path(__file__).resolve().parent.parent
 

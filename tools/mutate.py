@@ -35,13 +35,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from d2lseg import doctor, fcn, prediction, trunks, voc
+from d2lseg import backbones, fcn, prediction, voc
+from d2lseg.datasets import doctor
 
 LIMIT = 10.0  # seconds of computing that a reader may take; much longer on the clock is a hang
 MEMORY = 2**31  # bytes that a case may fill beyond what was in use before
 NAMED = (ValueError, FileNotFoundError, PermissionError)
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-TINY = "tiny"  # a trunk that only this tool has
+TINY = "tiny"  # a backbone that only this tool has
 ODD_LINES = (
     "", " ", "../up", "..", ".", "/etc/hosts", "a/b", "a\\b", "C:x", "x" * 300, "x" * 70000, "b 1", "a.jpg",
     "A", "\u0000", "a\u0000b", "\ufeff", "\u202e", "é", "e\u0301", "\x1b[2J", "road 1 2 3", "road 1 2 999",
@@ -254,8 +255,8 @@ def _other(rng: random.Random, tensor: torch.Tensor) -> torch.Tensor:
 # ------------------------------------------------------------------ what is damaged, and who reads it
 
 
-def _tiny_trunk() -> nn.Sequential:
-    """Make a trunk like the others, of a few hundred numbers: its checkpoint is read in a millisecond."""
+def _tiny_backbone() -> nn.Sequential:
+    """Make a backbone like the others, of a few hundred numbers: its checkpoint is read in a millisecond."""
     stages = OrderedDict()
     for i, (before, after, shrink) in enumerate([(3, 4, 8), (4, 4, 2), (4, 6, 2)]):
         layers = (
@@ -268,13 +269,17 @@ def _tiny_trunk() -> nn.Sequential:
     return nn.Sequential(stages)
 
 
-def add_tiny_trunk() -> None:
-    """Make a trunk named ``TINY`` known to the module; a real one has 45 MB, too many to damage often."""
-    if TINY in trunks.TRUNKS:
+def add_tiny_backbone() -> None:
+    """Make a backbone named ``TINY`` known to the module; a real one has 45 MB, too many to damage often."""
+    if TINY in backbones.BACKBONES:
         return
-    taps, make = ("stage0", "stage1", "stage2"), trunks.make_trunk
-    trunks.TRUNKS[TINY] = trunks.Design("a tiny trunk", OrderedDict, taps, (4, 4, 6), False, True, "fc.")
-    trunks.make_trunk = lambda name, weights=None: _tiny_trunk() if name == TINY else make(name, weights)
+    taps, make = ("stage0", "stage1", "stage2"), backbones.make_backbone
+    backbones.BACKBONES[TINY] = backbones.Design(
+        "a tiny backbone", OrderedDict, taps, (4, 4, 6), False, True, "fc."
+    )
+    backbones.make_backbone = lambda name, weights=None: (
+        _tiny_backbone() if name == TINY else make(name, weights)
+    )
 
 
 class Bench:
@@ -287,7 +292,7 @@ class Bench:
     """
 
     def __init__(self, folder: Path) -> None:
-        add_tiny_trunk()
+        add_tiny_backbone()
         torch.manual_seed(0)
         self.folder, self.checkpoint = folder, folder / "model.pt"
         for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
@@ -301,7 +306,7 @@ class Bench:
                 label = draw.choice([0, 0, 1, 2, 255], (24, 40)).astype(np.uint8)
                 voc.write_mask(folder / f"SegmentationClass/{name}.png", label, table)
             (folder / f"ImageSets/Segmentation/{split}.txt").write_text("\n".join(names) + "\n")
-        self.model = fcn.FCN8s(3, trunk=TINY, classes=table).eval()
+        self.model = fcn.FCN8s(3, backbone=TINY, classes=table).eval()
         fcn.save(self.model, self.checkpoint, note="good")
         self.image = voc.read_image(folder / "JPEGImages/b.png")
 

@@ -49,6 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _whose() -> str:
     """Say in which of several processes an error was."""
-    from ..distributed import ranks
+    from ..engine.distributed import ranks
 
     return f" in process {ranks().rank}" if ranks().world_size > 1 else ""

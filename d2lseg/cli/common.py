@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-from .. import classes, distributed, emojivoc, voc
-from ..devices import best_device, best_precision
+from .. import classes, emojivoc, voc
+from ..engine import distributed
+from ..engine.devices import best_device, best_precision
 
 
 @dataclass(frozen=True)

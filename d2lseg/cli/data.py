@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import classes, convert, download, voc
+from .. import classes, voc
+from ..datasets import convert, download
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .. import doctor
+from ..datasets import doctor
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from .. import __version__, fcn, files, metrics, training, voc
+from .. import __version__, fcn, metrics, training, voc
+from ..engine import files
 from .common import Machine, bad_pictures, class_list, dataset, left_out, machine
 
 SCORES = {

@@ -12,7 +12,7 @@ from .readers import not_negative, old_to_new, positive, share, whole
 
 PROGRAM = "python -m d2lseg"
 
-# as in fcn, trunks, training and prediction, which are too heavy to be asked; a test holds them together
+# as in fcn, backbones, training and prediction, which are too heavy to be asked; a test holds them together
 VARIANTS = ("32s", "16s", "8s")
 BACKBONES = ("resnet18", "resnet50", "vgg16")
 UPSAMPLINGS = ("bilinear", "learned", "random")

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from .. import classes, fcn, files, plotting, prediction, voc
+from .. import classes, fcn, plotting, prediction, voc
+from ..engine import files
 from .common import machine
 from .errors import in_one_line
 

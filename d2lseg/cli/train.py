@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from .. import __version__, distributed, fcn, files, trunks, voc
+from .. import __version__, backbones, fcn, voc
 from ..classes import ClassList
-from ..devices import set_seed
-from ..history import History
+from ..engine import distributed, files
+from ..engine.devices import set_seed
+from ..engine.history import History
 from ..training import train
 from . import INTERRUPTED
 from .common import Machine, bad_pictures, class_list, dataset, left_out, machine
@@ -138,7 +139,7 @@ def _description(
     """Say what will be trained on what."""
     train_set, val_set = (loader.dataset for loader in loaders)
     pictures = f"{len(train_set)} training and {len(val_set)} validation pictures"
-    title = f"FCN-{options.variant} on {trunks.design(options.backbone).title}"
+    title = f"FCN-{options.variant} on {backbones.design(options.backbone).title}"
     start = {None: "random weights", "imagenet": "ImageNet weights"}.get(options.weights, options.weights)
     count = fcn.parameter_counts(model)["total"]
     length = f"{options.epochs:g} epochs" if options.epochs else f"{options.minutes:g} minutes"

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import nn
 
-from .. import fcn, trunks, upsampling
+from .. import backbones, fcn, upsampling
 from ._compare import tensor_fault
 from ._engine import call, check, value
 
@@ -64,10 +64,10 @@ def dense_weights(answer):
 def heights(answer):
     """Check exercise 04.3, a function n -> six heights."""
     with torch.device("meta"):  # shapes without memory or arithmetic
-        trunk = trunks.make_trunk("resnet18").eval()
+        backbone = backbones.make_backbone("resnet18").eval()
     for n in (320, 32, 224, 33, 163, 1, 500):
         want, x = [], torch.empty(1, 3, n, 32, device="meta")
-        for name, stage in trunk.named_children():
+        for name, stage in backbone.named_children():
             x = stage(x)
             if name in STAGES:
                 want.append(x.shape[2])
@@ -98,7 +98,7 @@ def sees(answer):
         "one layer k7 s2 p3": [(7, 2, 3)],
         "k2 s2 p0, then k3 s1 p0": [(2, 2, 0), (3, 1, 0)],
         "k5 s3 p1, then k3 s2 p0, then k4 s1 p2": [(5, 3, 1), (3, 2, 0), (4, 1, 2)],
-        "ResNet-18's trunk": list(RESNET18),
+        "ResNet-18's backbone": list(RESNET18),
     }
     for (name, layers), i in itertools.product(stacks.items(), (0, 8)):
         first = last = i

@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .. import fcn, trunks, upsampling
+from .. import backbones, fcn, upsampling
 from ..voc import VOID
 from ._compare import tensor_fault
 from ._engine import call, check, value
@@ -90,12 +90,12 @@ def verdict(answer):
 def head_parameters(answer):
     """Check exercise 07.3, a function (variant, channels, classes, learned) -> number of parameters."""
     cases = itertools.product(fcn.VARIANTS, (("resnet18", 21), ("vgg16", 5)), (False, True))
-    for variant, (trunk, classes), learned in cases:
+    for variant, (backbone, classes), learned in cases:
         with torch.device("meta"):  # shapes without memory or arithmetic
-            model = fcn.FCN(variant, classes, trunk, "learned" if learned else "bilinear")
+            model = fcn.FCN(variant, classes, backbone, "learned" if learned else "bilinear")
         counts = fcn.parameter_counts(model)
-        want = counts["total"] - counts["trunk"]
-        channels = trunks.design(trunk).channels
+        want = counts["total"] - counts["backbone"]
+        channels = backbones.design(backbone).channels
         got = value(call(answer, variant, channels, classes, learned))
         if got != want:
             case = f"FCN-{variant}, channels {channels}, {classes} classes, learned={learned}"

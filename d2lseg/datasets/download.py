@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from ..engine.files import read_text
 from . import transfer
-from .files import read_text
 
 MIRRORS_SETTING = "D2LSEG_VOC_MIRRORS"  # in the environment: addresses with spaces between them
 # torchvision.datasets.voc.DATASET_YEAR_DICT["2012"] of torchvision 0.29.1

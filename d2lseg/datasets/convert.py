@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from .classes import VOID, ClassList, write_classes
-from .files import read_text
-from .voc import CLASSES_FILE, IMAGE_SUFFIXES, write_mask
+from ..classes import VOID, ClassList, write_classes
+from ..engine.files import read_text
+from ..voc import CLASSES_FILE, IMAGE_SUFFIXES, write_mask
 
 VOID_LABELS = ("__ignore__", "void")  # of shapes that nobody shall be asked about
 HOLE_LABEL = "_background_"  # LabelMe's own name of what is no object; that of class 0 does as well

@@ -17,8 +17,8 @@ import numpy as np
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from . import voc
-from .classes import VOID, ClassList, read_classes
+from .. import voc
+from ..classes import VOID, ClassList, read_classes
 
 SPLITS = ("train", "val")
 VOC2012_COUNTS = {"train": 1464, "val": 1449}

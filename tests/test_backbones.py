@@ -10,41 +10,41 @@ from torch import nn
 from torchvision import models
 from torchvision.models import ResNet18_Weights, resnet18, resnet50, vgg16
 
-from d2lseg import fcn, trunks
+from d2lseg import backbones, fcn
 
 
 @pytest.fixture(scope="module")
 def vgg():
-    """Make torchvision's VGG-16 and the trunk with the same weights, once."""
+    """Make torchvision's VGG-16 and the backbone with the same weights, once."""
     torch.manual_seed(0)
     network = vgg16().eval()
-    return network, nn.Sequential(trunks.TRUNKS["vgg16"].stages(network)).eval()
+    return network, nn.Sequential(backbones.BACKBONES["vgg16"].stages(network)).eval()
 
 
-def test_trunk_is_resnet18_without_its_head():
+def test_backbone_is_resnet18_without_its_head():
     torch.manual_seed(1)
     whole = resnet18().eval()
-    trunk = trunks.make_trunk("resnet18").eval()
-    trunk.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith("fc.")})
+    backbone = backbones.make_backbone("resnet18").eval()
+    backbone.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith("fc.")})
     x = torch.randn(1, 3, 64, 96)
-    features = trunk(x)
+    features = backbone(x)
     assert features.shape == (1, 512, 2, 3)
     torch.testing.assert_close(whole.fc(features.mean((2, 3))), whole(x))
 
 
 @torch.inference_mode()
-def test_vgg_trunk_gives_what_the_classifier_gives_for_one_window(vgg):
-    network, trunk = vgg
+def test_vgg_backbone_gives_what_the_classifier_gives_for_one_window(vgg):
+    network, backbone = vgg
     x = torch.randn(1, 3, 224, 224)
     # the classifier reads the whole 7 x 7 map, as the window of the convolution's middle cell does
-    middle = trunk(x)[..., 3, 3]
+    middle = backbone(x)[..., 3, 3]
     torch.testing.assert_close(network.classifier[6](middle), network(x), atol=1e-4, rtol=1e-4)
 
 
 def test_linear_to_conv_gives_the_layer_at_each_place():
     torch.manual_seed(0)
     layer = nn.Linear(2 * 9, 4)
-    conv, x = trunks.linear_to_conv(layer, 2, 3), torch.randn(1, 2, 5, 6)
+    conv, x = backbones.linear_to_conv(layer, 2, 3), torch.randn(1, 2, 5, 6)
     for i in range(3):
         for j in range(4):
             window = x[..., i : i + 3, j : j + 3].flatten(1)
@@ -53,22 +53,22 @@ def test_linear_to_conv_gives_the_layer_at_each_place():
 
 def test_linear_to_conv_refuses_a_map_of_another_size():
     with pytest.raises(ValueError, match="reads 18 values, but a map of 2 x 4 x 4 has 32"):
-        trunks.linear_to_conv(nn.Linear(18, 4), 2, 4)
+        backbones.linear_to_conv(nn.Linear(18, 4), 2, 4)
 
 
-@pytest.mark.parametrize("name", trunks.TRUNKS)
+@pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_maps_have_the_strides_and_channels_that_the_design_says(name):
-    plan = trunks.design(name)
+    plan = backbones.design(name)
     with torch.device("meta"):
-        maps = trunks.feature_maps(trunks.make_trunk(name), plan.taps, torch.empty(2, 3, 96, 160))
-    for features, channels, stride in zip(maps, plan.channels, trunks.STRIDES, strict=True):
+        maps = backbones.feature_maps(backbones.make_backbone(name), plan.taps, torch.empty(2, 3, 96, 160))
+    for features, channels, stride in zip(maps, plan.channels, backbones.STRIDES, strict=True):
         assert features.shape == (2, channels, 96 // stride, 160 // stride)
 
 
-def averaging(trunk):
+def averaging(backbone):
     """Make each layer a plain average, so that a cell's gradient shows all the pixels it looks at."""
-    trunk = copy.deepcopy(trunk)
-    for module in list(trunk.modules()):
+    backbone = copy.deepcopy(backbone)
+    for module in list(backbone.modules()):
         if isinstance(module, nn.Conv2d):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
             if module.bias is not None:
@@ -76,15 +76,17 @@ def averaging(trunk):
         for child_name, child in module.named_children():
             if isinstance(child, nn.MaxPool2d):
                 setattr(module, child_name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
-    return trunk.eval()
+    return backbone.eval()
 
 
-@pytest.mark.parametrize("name", trunks.TRUNKS)
+@pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_cells_look_where_the_design_says(name, vgg):
-    plan = trunks.design(name)
-    trunk = averaging(vgg[1] if name == "vgg16" else trunks.make_trunk(name))
+    plan = backbones.design(name)
+    backbone = averaging(vgg[1] if name == "vgg16" else backbones.make_backbone(name))
     x = torch.ones(1, 3, 1216, 32, requires_grad=True)  # taller than what one cell sees
-    for features, stride in zip(trunks.feature_maps(trunk, plan.taps, x), trunks.STRIDES, strict=True):
+    for features, stride in zip(
+        backbones.feature_maps(backbone, plan.taps, x), backbones.STRIDES, strict=True
+    ):
         cell = features.shape[2] // 2
         (gradient,) = torch.autograd.grad(features[0, 0, cell].sum(), x, retain_graph=True)
         seen = gradient[0, 0].abs().sum(1).nonzero()
@@ -92,26 +94,26 @@ def test_cells_look_where_the_design_says(name, vgg):
         assert (seen.min() + seen.max()).item() / 2 == cell * stride + plan.centre(stride)
 
 
-def test_unknown_trunks_are_refused():
+def test_unknown_backbones_are_refused():
     with pytest.raises(ValueError, match="resnet18, resnet50, vgg16; got 'resnet19'"):
-        trunks.make_trunk("resnet19")
+        backbones.make_backbone("resnet19")
 
 
-def test_trunk_weights_from_a_file(tmp_path):
+def test_backbone_weights_from_a_file(tmp_path):
     torch.manual_seed(2)
     whole = resnet18(num_classes=7)
     torch.save(whole.state_dict(), tmp_path / "resnet18.pth")
-    trunk = fcn.FCN32s(3, weights=tmp_path / "resnet18.pth").trunk
-    for name, value in trunk.state_dict().items():
+    backbone = fcn.FCN32s(3, weights=tmp_path / "resnet18.pth").backbone
+    for name, value in backbone.state_dict().items():
         assert torch.equal(value, whole.state_dict()[name])
 
 
-def test_trunk_weights_that_do_not_fit_are_refused(tmp_path):
+def test_backbone_weights_that_do_not_fit_are_refused(tmp_path):
     torch.save({"conv1.weight": torch.ones(64, 3, 7, 7)}, tmp_path / "part.pth")
     with pytest.raises(RuntimeError, match=r"part\.pth: not the weights of torchvision's ResNet-18"):
-        trunks.make_trunk("resnet18", tmp_path / "part.pth")
+        backbones.make_backbone("resnet18", tmp_path / "part.pth")
     with pytest.raises(FileNotFoundError, match=r"none\.pth"):
-        trunks.make_trunk("resnet18", tmp_path / "none.pth")
+        backbones.make_backbone("resnet18", tmp_path / "none.pth")
 
 
 @pytest.fixture
@@ -133,8 +135,8 @@ def test_imagenet_weights_come_from_torchvision_once(imagenet):
     """The real download path, from a local server, with torch's own check of the hash."""
     state, served, cached = imagenet
     for _ in range(2):
-        trunk = trunks.make_trunk("resnet18", "imagenet")
-        assert torch.equal(trunk.conv1.weight, state["conv1.weight"])
+        backbone = backbones.make_backbone("resnet18", "imagenet")
+        assert torch.equal(backbone.conv1.weight, state["conv1.weight"])
         served.unlink(missing_ok=True)  # the second time nothing is downloaded
     assert [path.name for path in cached.parent.iterdir()] == [cached.name]
 
@@ -149,8 +151,8 @@ def test_a_damaged_file_in_torchs_cache_is_downloaded_again(imagenet, capsys, da
     cached.write_bytes({"cut short": whole[:middle], "empty": b"", "one bit": changed}[damage])
     if damage == "one bit":
         torch.load(cached, weights_only=True)
-    trunk = trunks.make_trunk("resnet18", "imagenet")
-    assert torch.equal(trunk.conv1.weight, state["conv1.weight"]) and cached.read_bytes() == whole
+    backbone = backbones.make_backbone("resnet18", "imagenet")
+    assert torch.equal(backbone.conv1.weight, state["conv1.weight"]) and cached.read_bytes() == whole
     assert f"{cached}: damaged" in capsys.readouterr().out
 
 
@@ -158,7 +160,7 @@ def test_a_download_with_the_wrong_hash_is_not_kept(imagenet):
     _, served, cached = imagenet
     served.write_bytes(served.read_bytes()[:-1] + b"x")
     with pytest.raises(RuntimeError, match=r"ResNet-18 could not be downloaded .*invalid hash value"):
-        trunks.make_trunk("resnet18", "imagenet")
+        backbones.make_backbone("resnet18", "imagenet")
     assert list(cached.parent.iterdir()) == []
 
 
@@ -169,13 +171,13 @@ def test_a_download_that_breaks_off_is_not_kept(imagenet, monkeypatch):
         lambda self, source, output: output.write(source.read(20000)),
     )
     with pytest.raises(RuntimeError, match="could not be downloaded"):
-        trunks.make_trunk("resnet18", "imagenet")
+        backbones.make_backbone("resnet18", "imagenet")
     assert list(cached.parent.iterdir()) == []
     monkeypatch.undo()
     assert served.is_file()
 
 
-@pytest.mark.parametrize("name", trunks.TRUNKS)
+@pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_torchvisions_names_hold_the_hash(name):
     url = models.get_model_weights(name)["IMAGENET1K_V1"].url
     assert re.fullmatch(rf"https://.*/{name}-[0-9a-f]{{8}}\.pth", url)
@@ -186,21 +188,21 @@ def test_imagenet_without_network_says_how_to_go_on(tmp_path, monkeypatch):
     url = "http://127.0.0.1:9/resnet18-00000000.pth"
     monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", url)
     with pytest.raises(RuntimeError, match="weights=None") as caught:
-        trunks.make_trunk("resnet18", "imagenet")
+        backbones.make_backbone("resnet18", "imagenet")
     assert url in str(caught.value) and "--weights FILE" in str(caught.value)
 
 
 @pytest.mark.parametrize(("value", "count"), [(float("nan"), 1), (float("inf"), 2), (-float("inf"), 1)])
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value, count):
     state = resnet18().state_dict()
-    state["fc.weight"][0] = value  # the trunk does not take it, so it does no harm
+    state["fc.weight"][0] = value  # the backbone does not take it, so it does no harm
     torch.save(state, tmp_path / "weights.pth")
-    trunks.make_trunk("resnet18", tmp_path / "weights.pth")
+    backbones.make_backbone("resnet18", tmp_path / "weights.pth")
     state["layer3.1.bn2.running_var"][:count] = value
     torch.save(state, tmp_path / "weights.pth")
     words = rf"weights\.pth: {count} of the 256 values of 'layer3\.1\.bn2\.running_var' are NaN or infinite"
     with pytest.raises(ValueError, match=words):
-        trunks.make_trunk("resnet18", tmp_path / "weights.pth")
+        backbones.make_backbone("resnet18", tmp_path / "weights.pth")
 
 
 class Code:
@@ -218,7 +220,7 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path, new):
     state = {"conv1.weight": torch.ones(64, 3, 7, 7), "more": Code(tmp_path / "was run")}
     torch.save(state, tmp_path / "bad.pth", _use_new_zipfile_serialization=new)
     with pytest.raises(ValueError, match=r"bad\.pth: not a file of weights.*and no code"):
-        trunks.make_trunk("resnet18", tmp_path / "bad.pth")
+        backbones.make_backbone("resnet18", tmp_path / "bad.pth")
     assert not (tmp_path / "was run").exists()
     torch.load(tmp_path / "bad.pth", weights_only=False)
     assert (tmp_path / "was run").exists(), "it would have"
@@ -230,7 +232,7 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path, new):
 def test_files_that_are_no_weights_are_named(tmp_path, content):
     (tmp_path / "odd.pth").write_bytes(content)
     with pytest.raises(ValueError, match=r"odd\.pth: not a file of weights, or damaged"):
-        trunks.make_trunk("resnet18", tmp_path / "odd.pth")
+        backbones.make_backbone("resnet18", tmp_path / "odd.pth")
 
 
 @pytest.mark.parametrize("new", [True, False])
@@ -246,7 +248,7 @@ def test_damaged_files_are_named_or_read(tmp_path, new):
             damaged[place] = rng.randrange(256)
         path.write_bytes(damaged)
         try:
-            trunks._read_weights(path)
+            backbones._read_weights(path)
             found["read"] += 1
         except ValueError as error:
             assert str(error).startswith(f"{path}: ")
@@ -261,14 +263,14 @@ def test_a_full_memory_is_not_taken_for_a_damaged_file(tmp_path, monkeypatch):
     torch.save({"a": torch.ones(4, 3)}, tmp_path / "weights.pth")
     monkeypatch.setattr(torch, "load", load)
     with pytest.raises(MemoryError):
-        trunks.make_trunk("resnet18", tmp_path / "weights.pth")
+        backbones.make_backbone("resnet18", tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize("content", [torch.ones(3), [torch.ones(3)], {"epoch": 3, "state": {}}])
 def test_torch_files_of_something_else_are_named(tmp_path, content):
     torch.save(content, tmp_path / "odd.pth")
     with pytest.raises(ValueError, match=r"odd\.pth: a torch file, but not one of weights alone"):
-        trunks.make_trunk("resnet18", tmp_path / "odd.pth")
+        backbones.make_backbone("resnet18", tmp_path / "odd.pth")
 
 
 def test_weights_in_torchs_old_format_are_read(tmp_path):
@@ -276,26 +278,26 @@ def test_weights_in_torchs_old_format_are_read(tmp_path):
     torch.manual_seed(5)
     state = resnet18().state_dict()
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    trunk = trunks.make_trunk("resnet18", tmp_path / "old.pth")
-    assert all(torch.equal(value, state[key]) for key, value in trunk.state_dict().items())
+    backbone = backbones.make_backbone("resnet18", tmp_path / "old.pth")
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
 
 
 @pytest.mark.parametrize(("name", "network"), [("resnet50", resnet50), ("resnet18", resnet18)])
-def test_each_trunk_reads_its_own_file(tmp_path, name, network):
+def test_each_backbone_reads_its_own_file(tmp_path, name, network):
     torch.manual_seed(4)
     state = network(num_classes=3).state_dict()
     torch.save(state, tmp_path / "weights.pth")
-    trunk = trunks.make_trunk(name, tmp_path / "weights.pth")
-    assert all(torch.equal(value, state[key]) for key, value in trunk.state_dict().items())
+    backbone = backbones.make_backbone(name, tmp_path / "weights.pth")
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
     other = "resnet18" if name == "resnet50" else "resnet50"
     with pytest.raises(RuntimeError, match="not the weights"):
-        trunks.make_trunk(other, tmp_path / "weights.pth")
+        backbones.make_backbone(other, tmp_path / "weights.pth")
 
 
-def test_vgg_trunk_reads_a_file_with_another_number_of_classes(tmp_path, vgg):
-    network, trunk = vgg
+def test_vgg_backbone_reads_a_file_with_another_number_of_classes(tmp_path, vgg):
+    network, backbone = vgg
     state = {key: value for key, value in network.state_dict().items() if "classifier.6" not in key}
     torch.save(state | {"classifier.6.weight": torch.ones(3, 4096)}, tmp_path / "vgg.pth")
-    again = trunks.make_trunk("vgg16", tmp_path / "vgg.pth")
-    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), trunk.parameters(), strict=True))
+    again = backbones.make_backbone("vgg16", tmp_path / "vgg.pth")
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), backbone.parameters(), strict=True))
     assert again.fc6[0].weight.shape == (4096, 512, 7, 7)

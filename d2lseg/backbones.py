@@ -1,7 +1,7 @@
-"""The part of a network that sees: classifiers of torchvision without their last layers.
+"""Backbones: classifiers of torchvision without their last layers.
 
-A trunk gives three maps of features, one cell for each 8 x 8, 16 x 16 and 32 x 32 pixels. FCN-32s reads the
-last one, FCN-16s and FCN-8s the others too.
+A backbone gives three feature maps, with one cell for each 8 x 8, 16 x 16 and 32 x 32 pixels. FCN-32s reads
+the last one, FCN-16s and FCN-8s the others too.
 
 Sources: He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, table 1 (ResNet);
 Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015,
@@ -28,7 +28,7 @@ STRIDES = (8, 16, 32)  # pixels a cell of the three maps
 
 @dataclass(frozen=True)
 class Design:
-    """What a network needs to know of a trunk.
+    """What a network needs to know of a backbone.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Design:
     batch_norm : bool
         Whether it has batch normalisation, which can't be trained on a single value a channel.
     head : str
-        The beginning of the names of torchvision's weights that the trunk leaves out.
+        The beginning of the names of torchvision's weights that the backbone leaves out.
     """
 
     title: str
@@ -135,7 +135,7 @@ def linear_to_conv(layer: nn.Linear, channels: int, kernel_size: int, padding: i
 
 
 _RESNET_TAPS = ("layer2", "layer3", "layer4")
-TRUNKS = {
+BACKBONES = {
     "resnet18": Design("ResNet-18", _resnet_stages, _RESNET_TAPS, (128, 256, 512), True, True, "fc."),
     "resnet50": Design("ResNet-50", _resnet_stages, _RESNET_TAPS, (512, 1024, 2048), True, True, "fc."),
     "vgg16": Design(
@@ -145,7 +145,7 @@ TRUNKS = {
 
 
 def design(name: str) -> Design:
-    """Look a trunk up.
+    """Look a backbone up.
 
     Parameters
     ----------
@@ -160,14 +160,14 @@ def design(name: str) -> Design:
     Raises
     ------
     ValueError
-        If there is no trunk of this name.
+        If there is no backbone of this name.
     """
-    if name not in TRUNKS:
-        raise ValueError(f"trunk must be one of {', '.join(TRUNKS)}; got {name!r}")
-    return TRUNKS[name]
+    if name not in BACKBONES:
+        raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {name!r}")
+    return BACKBONES[name]
 
 
-def make_trunk(name: str = "resnet18", weights: str | os.PathLike | None = None) -> nn.Sequential:
+def make_backbone(name: str = "resnet18", weights: str | os.PathLike | None = None) -> nn.Sequential:
     """Build a classifier of torchvision without its last layers.
 
     Parameters
@@ -188,7 +188,7 @@ def make_trunk(name: str = "resnet18", weights: str | os.PathLike | None = None)
     Raises
     ------
     ValueError
-        If there is no trunk of this name, or the file is not one of weights, holds code, or holds values
+        If there is no backbone of this name, or the file is not one of weights, holds code, or holds values
         that are NaN or infinite.
     RuntimeError
         If the weights can't be downloaded or do not fit.
@@ -202,12 +202,12 @@ def make_trunk(name: str = "resnet18", weights: str | os.PathLike | None = None)
     return nn.Sequential(plan.stages(network))
 
 
-def feature_maps(trunk: nn.Sequential, taps: tuple[str, ...], images: Tensor) -> list[Tensor]:
-    """Run a trunk and keep what comes out of some of its stages.
+def feature_maps(backbone: nn.Sequential, taps: tuple[str, ...], images: Tensor) -> list[Tensor]:
+    """Run a backbone and keep what comes out of some of its stages.
 
     Parameters
     ----------
-    trunk : nn.Sequential
+    backbone : nn.Sequential
         Named stages.
     taps : tuple of str
         Names of the stages to keep, from front to back.
@@ -220,7 +220,7 @@ def feature_maps(trunk: nn.Sequential, taps: tuple[str, ...], images: Tensor) ->
         One map (N, C, h, w) for each tap.
     """
     maps = []
-    for name, stage in trunk.named_children():
+    for name, stage in backbone.named_children():
         images = stage(images)
         if name in taps:
             maps.append(images)
@@ -231,7 +231,7 @@ def _load_weights(network: nn.Module, name: str, weights: str | os.PathLike) -> 
     """Fill torchvision's network from its download or from a file."""
     plan = design(name)
     state = _read_weights(_download(name) if weights == "imagenet" else Path(weights))
-    # a trunk needs no classifier, so a file without one (or with another number of classes) will do
+    # a backbone needs no classifier, so a file without one (or with another number of classes) will do
     state = {key: value for key, value in state.items() if not key.startswith(plan.head)}
     try:
         result = network.load_state_dict(state, strict=False)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .classes import VOID
+from ..classes import VOID
 
 # Logits in work at a time. On a CPU a band of rows that stays in the cache; on a GPU few, large pieces.
 _BAND = {"cpu": 2**20, "cuda": 2**25}

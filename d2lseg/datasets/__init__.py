@@ -1,0 +1,1 @@
+"""Datasets from elsewhere: downloads, converters, and the doctor that examines them."""

@@ -1,0 +1,1 @@
+"""What a long or large training run needs and no lesson shows."""
