@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,38 @@ def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_written_whole(path: str | os.PathLike) -> Iterator[Path]:
+    """Build a folder that takes its place only when the block ends without an error.
+
+    Parameters
+    ----------
+    path : path
+        The folder. What is in its place already has to be gone when the block ends.
+
+    Yields
+    ------
+    Path
+        A draft beside it, empty; removed where the block fails.
+
+    Raises
+    ------
+    FileExistsError
+        If something is in its place when the block ends.
+    """
+    path = Path(path)
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)  # a killed run with the same process number may have left one
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if os.path.lexists(path):  # rename would put the draft in place of an empty folder, without a word
+            raise FileExistsError(f"{path}: there already; choose another folder, or remove this one")
+        draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def check_file(path: str | os.PathLike, what: str = "file", advice: str = "check the path") -> None:
