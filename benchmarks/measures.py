@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks import probe, textbook
 from d2lseg import backbones, fcn, metrics, voc
-from d2lseg.engine import devices, losses
+from d2lseg.engine import devices
 from d2lseg.training import evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -350,15 +350,14 @@ def our_parts(plan: Plan, precision: str) -> dict[str, Callable[[], None]]:
     images, labels = probe.random_batch(plan.batch, plan.crop)
     model = fcn.FCN32s(21)
     scores = torch.randn(plan.batch, 21, plan.crop[0] // 32, plan.crop[1] // 32, requires_grad=True)
-    U_h, U_w = model.upsample.matrices(scores.shape[-2:], torch.float32, CPU)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     return {
         "backbone, forward and backward": backbone_step(plan, precision),
         "standardise": _without_result(lambda: model.standardize(images)),
-        "enlarge and loss, forward and backward": lambda: losses.upsampled_loss(
-            scores, U_h, U_w, labels
+        "enlarge and loss, forward and backward": lambda: training.segmentation_loss(
+            model.upsample(scores), labels
         ).backward(),
         "optimiser": optimizer.step,
     }

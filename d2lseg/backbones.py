@@ -11,39 +11,39 @@ CVPR 2015, sections 3.1 and 4.1 (a classifier's fully connected layers as convol
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torchvision import models
+
+from .engine import weights as weight_files
+from .engine.checkpoint import check_finite
 
 STRIDES = (8, 16, 32)  # pixels a cell of the three maps
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a network needs to know of a backbone.
+    """What a network needs to know about a backbone.
 
     Parameters
     ----------
     title : str
         The network's name in its paper.
     stages : callable
-        Takes torchvision's network, gives its stages by name.
+        Takes torchvision's network and returns its stages by name.
     taps : tuple of str
         The stages that end at strides 8, 16 and 32.
     channels : tuple of int
         Channels of these three maps.
     centred_on_corner : bool
-        Where cell i of a map of stride s looks. True: on pixel i * s, because each layer has an odd kernel
-        and pads it evenly (ResNet). False: on the middle i * s + (s - 1) / 2 of its block of pixels,
-        because only 2 x 2 pooling shrinks the map (VGG).
+        Where cell i of a map of stride s looks. True: at pixel i * s, because each layer has an odd kernel
+        and pads it evenly (ResNet). False: at the middle i * s + (s - 1) / 2 of its block of pixels, because
+        only 2 x 2 pooling shrinks the map (VGG).
     batch_norm : bool
         Whether it has batch normalisation, which can't be trained on a single value a channel.
     head : str
@@ -59,18 +59,7 @@ class Design:
     head: str
 
     def centre(self, stride: int) -> float:
-        """Give the pixel that cell 0 looks at.
-
-        Parameters
-        ----------
-        stride : int
-            Of the map.
-
-        Returns
-        -------
-        float
-            Coordinate of the pixel, counted from 0; cell i looks ``i * stride`` further.
-        """
+        """Coordinate of the pixel that cell 0 looks at; cell i looks ``i * stride`` further."""
         return 0.0 if self.centred_on_corner else (stride - 1) / 2
 
 
@@ -97,21 +86,16 @@ def _vgg16_stages(network: nn.Module) -> OrderedDict[str, nn.Module]:
 def linear_to_conv(layer: nn.Linear, channels: int, kernel_size: int, padding: int = 0) -> nn.Conv2d:
     """Turn a fully connected layer that reads a whole map into a convolution with the same weights.
 
+    At each place the convolution computes what the layer computes for the window there.
+
     Parameters
     ----------
     layer : nn.Linear
         Reads a flattened map (channels, kernel_size, kernel_size).
-    channels : int
-        Channels of that map.
-    kernel_size : int
-        Height and width of that map.
+    channels, kernel_size : int
+        Shape of that map.
     padding : int
         Of the convolution.
-
-    Returns
-    -------
-    nn.Conv2d
-        Gives at each place what the layer gives for the window there.
 
     Raises
     ------
@@ -127,7 +111,7 @@ def linear_to_conv(layer: nn.Linear, channels: int, kernel_size: int, padding: i
             f"the layer reads {layer.in_features} values, but a map of {channels} x {kernel_size} x "
             f"{kernel_size} has {channels * kernel_size**2}"
         )
-    # made without values, which are then the linear layer's own: the largest has 103 million
+    # made without values, then given the linear layer's own: the largest has 103 million
     conv = nn.Conv2d(channels, layer.out_features, kernel_size, padding=padding, device="meta")
     conv.weight = nn.Parameter(layer.weight.detach().view(conv.weight.shape))
     conv.bias = nn.Parameter(layer.bias.detach())
@@ -145,17 +129,7 @@ BACKBONES = {
 
 
 def design(name: str) -> Design:
-    """Look a backbone up.
-
-    Parameters
-    ----------
-    name : {"resnet18", "resnet50", "vgg16"}
-        torchvision's name of the network.
-
-    Returns
-    -------
-    Design
-        Its stages, channels and geometry.
+    """Look up a backbone by torchvision's name of the network.
 
     Raises
     ------
@@ -173,8 +147,8 @@ def make_backbone(name: str = "resnet18", weights: str | os.PathLike | None = No
     Parameters
     ----------
     name : {"resnet18", "resnet50", "vgg16"}
-        Which one. The ResNets lose their pooling and fully connected layer; VGG-16 keeps two fully connected
-        layers, as convolutions.
+        The ResNets lose their pooling and fully connected layer; VGG-16 keeps two fully connected layers, as
+        convolutions.
     weights : None, "imagenet" or path
         None starts from random weights, ``"imagenet"`` downloads torchvision's weights once (45, 98 or
         528 MB), a path reads a saved ``state_dict`` of torchvision's network.
@@ -188,8 +162,7 @@ def make_backbone(name: str = "resnet18", weights: str | os.PathLike | None = No
     Raises
     ------
     ValueError
-        If there is no backbone of this name, or the file is not one of weights, holds code, or holds values
-        that are NaN or infinite.
+        If there is no such backbone, or the file does not hold finite weights and nothing else.
     RuntimeError
         If the weights can't be downloaded or do not fit.
     FileNotFoundError
@@ -198,7 +171,9 @@ def make_backbone(name: str = "resnet18", weights: str | os.PathLike | None = No
     plan = design(name)
     network = models.get_model(name, weights=None)
     if weights is not None:
-        _load_weights(network, name, weights)
+        url = models.get_model_weights(name)["IMAGENET1K_V1"].url
+        path = weight_files.download(url, plan.title) if weights == "imagenet" else Path(weights)
+        _load_weights(network, plan, path)
     return nn.Sequential(plan.stages(network))
 
 
@@ -227,12 +202,10 @@ def feature_maps(backbone: nn.Sequential, taps: tuple[str, ...], images: Tensor)
     return maps
 
 
-def _load_weights(network: nn.Module, name: str, weights: str | os.PathLike) -> None:
-    """Fill torchvision's network from its download or from a file."""
-    plan = design(name)
-    state = _read_weights(_download(name) if weights == "imagenet" else Path(weights))
+def _load_weights(network: nn.Module, plan: Design, path: Path) -> None:
+    """Fill torchvision's network from a file."""
     # a backbone needs no classifier, so a file without one (or with another number of classes) will do
-    state = {key: value for key, value in state.items() if not key.startswith(plan.head)}
+    state = {k: v for k, v in weight_files.read(path).items() if not k.startswith(plan.head)}
     try:
         result = network.load_state_dict(state, strict=False)
         missing = [key for key in result.missing_keys if not key.startswith(plan.head)]
@@ -241,69 +214,5 @@ def _load_weights(network: nn.Module, name: str, weights: str | os.PathLike) -> 
     except RuntimeError as error:  # a tensor of another shape
         fault, fits = str(error), False
     if not fits:
-        raise RuntimeError(f"{weights}: not the weights of torchvision's {plan.title}: {fault}")
-    _check_finite(state, weights)
-
-
-def _check_finite(state: dict[str, Tensor], weights: str | os.PathLike) -> None:
-    """Refuse weights that would make every score NaN."""
-    for key, value in state.items():
-        wrong = int((~torch.isfinite(value)).sum())
-        if wrong:
-            raise ValueError(
-                f"{weights}: {wrong} of the {value.numel()} values of {key!r} are NaN or infinite. The "
-                "training that made this file failed, or the file is damaged: take another one"
-            )
-
-
-def _download(name: str) -> Path:
-    """Give torchvision's ImageNet weights from torch's cache, downloaded where they are not there whole."""
-    url = models.get_model_weights(name)["IMAGENET1K_V1"].url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    digits = path.stem.rpartition("-")[2]  # torchvision's names end in the first digits of the SHA-256
-    try:
-        # torch itself takes a file in its cache as it is; a killed copy or a full disk may have cut it short
-        if path.is_file() and not _sha256(path).startswith(digits):
-            print(f"{path}: damaged, its SHA-256 does not begin with {digits}; it is downloaded again")
-            path.unlink(missing_ok=True)
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=digits)
-    except (OSError, HTTPException, RuntimeError) as error:
-        raise RuntimeError(
-            f"the ImageNet weights of {design(name).title} could not be downloaded from {url} ({error}). "
-            "Check the network, or fetch the file elsewhere and give it: --weights FILE, in Python "
-            'weights="path/to/file.pth"; or start from random weights: without --weights, in Python '
-            "weights=None"
-        ) from error
-    return path
-
-
-def _sha256(path: Path) -> str:
-    """Give the SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights; code in it is never run."""
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such weights file; use a path, "imagenet" or None')
-    advice = (
-        "expected what torch.save(network.state_dict(), path) writes for a network of torchvision: tensors "
-        "by name, and no code"
-    )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # to damaged files torch answers with nearly all that Python has
-        raise ValueError(
-            f"{path}: not a file of weights, or damaged ({type(error).__name__}); {advice}"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path}: a torch file, but not one of weights alone; {advice}")
-    return state
+        raise RuntimeError(f"{path}: not the weights of torchvision's {plan.title}: {fault}")
+    check_finite(state, path)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import backbones
 from .classes import VOID, ClassList, voc_colormap
-from .engine import checkpoint, losses
+from .engine import checkpoint
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
 
 # Mean and standard deviation of the ImageNet training images, RGB in 0..1. Weights from ImageNet expect them.
@@ -32,15 +32,7 @@ ARGUMENTS = {"variant", "num_classes", "backbone", "upsampling", "geometry"}  # 
 
 
 class Standardize(nn.Module):
-    """Turn uint8 pixels into standardised floats: divide by 255, subtract the mean, divide by the deviation.
-
-    Raises
-    ------
-    TypeError
-        In ``forward``, if the pixels are not uint8.
-    ValueError
-        In ``forward``, if the shape is not (N, 3, H, W).
-    """
+    """Standardise uint8 pixels: divide by 255, subtract the mean, divide by the standard deviation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,17 +40,7 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Standardise a batch.
-
-        Parameters
-        ----------
-        images : Tensor
-            uint8 RGB, (N, 3, H, W).
-
-        Returns
-        -------
-        Tensor
-            float32, (N, 3, H, W); a pixel of the mean colour becomes 0.
+        """Turn uint8 RGB (N, 3, H, W) into float32 of the same shape; the mean colour becomes 0.
 
         Raises
         ------
@@ -81,19 +63,9 @@ class Standardize(nn.Module):
 
 
 def pad_to_multiple(batch: Tensor, multiple: int = STRIDE) -> Tensor:
-    """Pad the bottom and the right side with zeros up to a multiple of the stride.
+    """Pad the bottom and the right side with zeros, the mean colour, up to a multiple of the stride.
 
-    Parameters
-    ----------
-    batch : Tensor
-        float, (N, C, H, W), standardised, so that zero is the mean colour.
-    multiple : int
-        Height and width of the result are multiples of this.
-
-    Returns
-    -------
-    Tensor
-        float, (N, C, H', W') with H <= H' < H + multiple, W likewise.
+    (N, C, H, W) becomes (N, C, H', W') with H <= H' < H + multiple, and W likewise.
     """
     height, width = batch.shape[-2:]
     return F.pad(batch, (0, -width % multiple, 0, -height % multiple))
@@ -115,8 +87,8 @@ class FCN(nn.Module):
         See `backbones.make_backbone`.
     upsampling : {"bilinear", "learned", "random"}
         ``"bilinear"`` is a fixed bilinear layer without parameters. ``"learned"`` is the textbook's
-        transposed convolution (for the factor 32: kernel 64, stride 32, padding 16): it starts bilinear and
-        is trained. ``"random"`` is the same layer with PyTorch's random start.
+        transposed convolution (for the factor 32: kernel 64, stride 32, padding 16), which starts bilinear
+        and is trained. ``"random"`` is the same layer with PyTorch's random start.
     geometry : {"textbook", "corrected"}
         Where the scores of a cell are painted. ``"textbook"`` paints cell i of stride s around the middle of
         its block, i * s + (s - 1) / 2. ``"corrected"`` paints it around the pixel that the backbone's cell is
@@ -124,20 +96,17 @@ class FCN(nn.Module):
     weights : None, "imagenet" or path
         Of the backbone, see `backbones.make_backbone`.
     classes : ClassList or sequence of str, optional
-        The class names, kept with the model as ``model.classes``, and the colours of a `ClassList` that has
-        some, as ``model.colours``.
+        Class names, kept as ``model.classes``; the colours of a `ClassList` are kept as ``model.colours``.
 
     Raises
     ------
     ValueError
-        If an option has another name, there are fewer than two classes, or the names do not match them.
+        If an option is unknown, there are fewer than two classes, or the names do not match them.
 
     Notes
     -----
     Source: Long, Shelhamer and Darrell, CVPR 2015, section 4.2 ("Combining what and where") and figure 3.
     """
-
-    sums_loss = True  # tells `training` that ``model(images, labels)`` gives the summed loss
 
     def __init__(
         self,
@@ -155,10 +124,16 @@ class FCN(nn.Module):
         _check_choice("upsampling", upsampling, UPSAMPLINGS)
         _check_choice("geometry", geometry, GEOMETRIES)
         _check_classes(num_classes, names)
-        self.arguments = {"variant": variant, "num_classes": num_classes, "backbone": backbone}
+        self.arguments: dict[str, Any] = {
+            "variant": variant,
+            "num_classes": num_classes,
+            "backbone": backbone,
+        }
         self.arguments |= {"upsampling": upsampling, "geometry": geometry}
+        self.variant = variant
         self.classes = tuple(names) if names is not None else None
         self.colours = classes.colours if isinstance(classes, ClassList) else None
+        self.notes: dict[str, Any] = {}
         self.design = backbones.design(backbone)
         self.standardize = Standardize()
         self.backbone = backbones.make_backbone(backbone, weights)
@@ -174,7 +149,7 @@ class FCN(nn.Module):
 
     @property
     def colormap(self) -> tuple[tuple[int, int, int], ...]:
-        """The colours in which to paint what the model predicts: its own, or VOC's palette."""
+        """The colours in which to paint predictions: the model's own, or VOC's palette."""
         return self.colours or voc_colormap(self.arguments["num_classes"])
 
     def _upsampling(self, from_stride: int, to_stride: int) -> nn.Module:
@@ -191,58 +166,40 @@ class FCN(nn.Module):
             layer.reset_parameters()
         return layer
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Score each class at each pixel, or, where labels are given, sum the loss.
+    def forward(self, images: Tensor) -> Tensor:
+        """Score each class at each pixel.
 
         Parameters
         ----------
         images : Tensor
             uint8 RGB, (N, 3, H, W), any H, W >= 1 in eval mode.
-        labels : Tensor, optional
-            Class indices, any integer dtype, (N, H, W); 255 is void.
 
         Returns
         -------
         Tensor
-            Logits, float, (N, C, H, W). With labels the cross-entropy summed over the labelled pixels, as
-            a float32 scalar; with bilinear upsampling the logits never exist at once then, see
-            `losses.upsampled_loss`.
+            Logits, float, (N, C, H, W).
 
         Raises
         ------
         TypeError
             If the pixels are not uint8.
         ValueError
-            If a shape is wrong, or the batch is too small to train batch normalisation on.
+            If the shape is wrong, or the batch is too small to train batch normalisation on.
         """
-        coarse = self._scores(images)
         height, width = images.shape[-2:]
-        if labels is None:
-            return self.upsample(coarse)[..., :height, :width]  # (N, C, h, w) -> (N, C, H, W)
-        if labels.shape != (len(images), height, width):
-            raise ValueError(
-                f"expected labels {(len(images), height, width)} for these images, got {tuple(labels.shape)}"
-            )
-        if not isinstance(self.upsample, BilinearUpsample):
-            return losses.summed_loss(self.upsample(coarse)[..., :height, :width], labels)
-        U_h, U_w = self.upsample.matrices(coarse.shape[-2:], torch.float32, coarse.device)
-        return losses.upsampled_loss(coarse, U_h[:height], U_w[:width], labels)
-
-    def _scores(self, images: Tensor) -> Tensor:
-        """Score each class at each cell of the variant's stride: (N, C, h, w)."""
         x = pad_to_multiple(self.standardize(images))  # (N, 3, H, W) -> (N, 3, 32h, 32w)
         self._check_batch_norm(x)
-        x = x.contiguous(memory_format=torch.channels_last)  # the order that fast convolutions read
+        x = x.contiguous(memory_format=torch.channels_last)  # the order in which fast convolutions read
         at8, at16, at32 = backbones.feature_maps(self.backbone, self.design.taps, x)
         x = self.score(at32)  # (N, 512, h, w) -> (N, C, h, w)
-        if hasattr(self, "score16"):
+        if self.variant in ("16s", "8s"):
             x = self.upsample_to16(x) + self.score16(at16)  # (N, C, h, w) -> (N, C, 2h, 2w)
-        if hasattr(self, "score8"):
+        if self.variant == "8s":
             x = self.upsample_to8(x) + self.score8(at8)  # (N, C, 2h, 2w) -> (N, C, 4h, 4w)
-        return x
+        return self.upsample(x)[..., :height, :width]  # -> (N, C, 32h, 32w) -> (N, C, H, W)
 
     def _check_batch_norm(self, padded: Tensor) -> None:
-        """Refuse training batches whose last map holds a single value a channel: it has no variance."""
+        """Raise if a training batch's last map holds a single value a channel, which has no variance."""
         n, _, height, width = padded.shape
         if self.training and self.design.batch_norm and n * height * width == STRIDE**2:
             raise ValueError(
@@ -252,45 +209,21 @@ class FCN(nn.Module):
 
 
 class FCN32s(FCN):
-    """FCN-32s: one score layer at stride 32, enlarged by 32 in one step.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes C, background included.
-    **options
-        As in `FCN`.
-    """
+    """FCN-32s: one score layer at stride 32, enlarged by 32 in one step. Options as in `FCN`."""
 
     def __init__(self, num_classes: int = 21, **options: Any) -> None:
         super().__init__("32s", num_classes, **options)
 
 
 class FCN16s(FCN):
-    """FCN-16s: the scores of stride 32, enlarged by 2, plus those of stride 16.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes C, background included.
-    **options
-        As in `FCN`.
-    """
+    """FCN-16s: the scores of stride 32, enlarged by 2, plus those of stride 16. Options as in `FCN`."""
 
     def __init__(self, num_classes: int = 21, **options: Any) -> None:
         super().__init__("16s", num_classes, **options)
 
 
 class FCN8s(FCN):
-    """FCN-8s: as FCN-16s, enlarged by 2 once more, plus the scores of stride 8.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes C, background included.
-    **options
-        As in `FCN`.
-    """
+    """FCN-8s: as FCN-16s, enlarged by 2 once more, plus the scores of stride 8. Options as in `FCN`."""
 
     def __init__(self, num_classes: int = 21, **options: Any) -> None:
         super().__init__("8s", num_classes, **options)
@@ -308,13 +241,13 @@ def _score_layer(channels: int, num_classes: int, zero: bool = False) -> nn.Conv
 
 
 def _check_choice(name: str, got: str, choices: Collection[str]) -> None:
-    """Refuse an option that does not exist."""
+    """Raise unless an option exists."""
     if got not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {got!r}")
 
 
 def _check_classes(num_classes: int, classes: Sequence[str] | None) -> None:
-    """Refuse too few classes, or names that do not match them."""
+    """Raise unless there are enough classes for the names, and few enough for a byte."""
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2 (background and one class), got {num_classes}")
     if num_classes > VOID:
@@ -324,18 +257,7 @@ def _check_classes(num_classes: int, classes: Sequence[str] | None) -> None:
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """Count the parameters of each part of a model.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Any model; its direct children are the parts.
-
-    Returns
-    -------
-    dict of str to int
-        One entry for each part and one named ``"total"``.
-    """
+    """Count the parameters of each direct child of a model, and of all of it under ``"total"``."""
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     return counts | {"total": sum(p.numel() for p in model.parameters())}
 
@@ -346,34 +268,17 @@ def save(model: FCN, path: str | os.PathLike, **notes: Any) -> Path:
     Parameters
     ----------
     model : FCN
-        The model; its device and mode do not matter.
+        On any device, in any mode.
     path : path
-        The file to write. It appears whole or not at all.
+        The file to write; it appears whole or not at all.
     **notes
         Plain values (numbers, strings, lists, dicts) to keep with it, such as its scores.
-
-    Returns
-    -------
-    Path
-        The file written.
     """
     return checkpoint.write(path, checkpoint.describe(model, **notes))
 
 
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
-    """Build the model that `save` wrote, ready for prediction.
-
-    Parameters
-    ----------
-    path : path
-        A checkpoint file.
-    device : str or torch.device
-        Where the model goes.
-
-    Returns
-    -------
-    FCN
-        In eval mode, with ``model.classes``, ``model.colours`` and ``model.notes`` as they were saved.
+    """Build the model that `save` wrote, in eval mode, with its ``classes``, ``colours`` and ``notes``.
 
     Raises
     ------
@@ -382,76 +287,19 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
     PermissionError
         If this user may not read it.
     ValueError
-        If the file is not a checkpoint of this module or damaged, does not fit the model it names, or a
-        tensor holds NaN or infinite values.
+        If the file is not a checkpoint of this module or damaged, does not fit the model it names, or holds
+        NaN or infinite values.
     """
     content = checkpoint.read(path)
-    _check_content(path, content)
+    checkpoint.check_content(path, content, ARGUMENTS)
+    names, colours = content.get("classes"), content.get("colours")
+    if names is not None and colours is not None:  # older checkpoints hold names only
+        names = ClassList(tuple(names), tuple(tuple(colour) for colour in colours))
     try:
-        model = FCN(**content["arguments"], classes=_class_list(content))
+        model = FCN(**content["arguments"], classes=names)
         model.load_state_dict(content["state"])
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the weights do not fit {content['arguments']}: {error}") from error
-    _check_finite(path, model)
+    checkpoint.check_finite(model.state_dict(), path)
     model.notes = content["notes"]
     return model.to(device).eval()
-
-
-def _check_content(path: str | os.PathLike, content: dict[str, Any]) -> None:
-    """Refuse a checkpoint whose parts are not what `save` writes, before a model is built from them."""
-    arguments, state, names = content.get("arguments"), content.get("state"), content.get("classes")
-    fault = None
-    if not isinstance(arguments, dict) or not set(arguments) <= ARGUMENTS:
-        fault = f"the arguments {arguments!r}; expected {', '.join(sorted(ARGUMENTS))}"
-    elif not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    ):
-        fault = "no tensors by name under 'state'"
-    elif names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
-        fault = f"the class names {names!r}; expected a list of names"
-    elif not _are_colours(content.get("colours")):
-        fault = f"the colours {content['colours']!r}; expected a list of [red, green, blue], each 0..255"
-    elif not isinstance(content.get("notes"), dict):
-        fault = f"the notes {content.get('notes')!r}; expected a dict"
-    else:
-        # compared first, because a model of a million classes would take all memory
-        count, bias = arguments.get("num_classes", 21), state.get("score.bias")
-        if type(count) is not int or bias is None or bias.shape != (count,):
-            found = "no scores" if bias is None else f"scores {tuple(bias.shape)}"
-            fault = f"{found}, but num_classes is {count!r}"
-    if fault is not None:
-        raise ValueError(
-            f"{path}: not the checkpoint of an FCN: it holds {fault}. Use a file that fcn.save or train has "
-            "written"
-        )
-
-
-def _are_colours(colours: Any) -> bool:
-    """Tell whether this is a list of RGB triples, or None."""
-    return colours is None or (
-        isinstance(colours, list)
-        and all(isinstance(colour, list) and len(colour) == 3 for colour in colours)
-        and all(type(value) is int and 0 <= value <= 255 for colour in colours for value in colour)
-    )
-
-
-def _check_finite(path: str | os.PathLike, model: FCN) -> None:
-    """Refuse weights that are no numbers: every score would be none, and every pixel background."""
-    for name, tensor in model.state_dict().items():
-        if torch.isfinite(tensor.sum()):  # a tenth of the time that it takes to look at each
-            continue
-        wrong = tensor.numel() - int(torch.isfinite(tensor).sum())
-        if wrong:  # and not only the sum
-            raise ValueError(
-                f"{path}: {wrong} of {tensor.numel()} values of the tensor {name!r} are NaN or infinite; "
-                "expected finite weights. The training has failed: use an earlier checkpoint, or train again "
-                "with a lower learning rate"
-            )
-
-
-def _class_list(content: dict[str, Any]) -> ClassList | list[str] | None:
-    """Read the classes of a checkpoint; older ones hold no colours."""
-    names, colours = content.get("classes"), content.get("colours")
-    if names is None or colours is None:
-        return names
-    return ClassList(tuple(names), tuple(tuple(colour) for colour in colours))

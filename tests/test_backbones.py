@@ -11,6 +11,7 @@ from torchvision import models
 from torchvision.models import ResNet18_Weights, resnet18, resnet50, vgg16
 
 from d2lseg import backbones, fcn
+from d2lseg.engine import weights
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +249,7 @@ def test_damaged_files_are_named_or_read(tmp_path, new):
             damaged[place] = rng.randrange(256)
         path.write_bytes(damaged)
         try:
-            backbones._read_weights(path)
+            weights.read(path)
             found["read"] += 1
         except ValueError as error:
             assert str(error).startswith(f"{path}: ")

@@ -17,7 +17,7 @@ from PIL import Image
 from d2lseg import backbones, classes, fcn, prediction, training, voc
 from d2lseg.cli import common, errors, evaluate
 from d2lseg.datasets import doctor
-from d2lseg.engine import checkpoint, files, losses
+from d2lseg.engine import checkpoint, files
 from tools import mutate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -512,7 +512,7 @@ def _(bench):
 def _(bench):
     mask(bench, np.full((24, 40), 255, np.uint8))
     label = voc.VOCSegDataset(bench.folder)[0][1]
-    assert losses.segmentation_loss(torch.zeros(1, 3, 24, 40), label[None]) == 0
+    assert training.segmentation_loss(torch.zeros(1, 3, 24, 40), label[None]) == 0
     assert any("all void" in str(finding) for finding in doctor.examine(bench.folder).findings)
 
 
@@ -775,7 +775,7 @@ def _(bench):
 
 @row("label-negative", ValueError)
 def _(bench):
-    losses.segmentation_loss(torch.zeros(1, 3, 4, 4), torch.full((1, 4, 4), -100))
+    training.segmentation_loss(torch.zeros(1, 3, 4, 4), torch.full((1, 4, 4), -100))
 
 
 @row("label-float", ValueError)

@@ -211,7 +211,7 @@ def test_each_process_takes_the_gpu_of_its_local_rank(monkeypatch):
     taken = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    distributed._take_gpu(3, 4)
+    distributed.take_gpu(3, 4)
     assert taken == [3]
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from d2lseg import fcn, metrics, training
 from d2lseg.engine import checkpoint, devices
+from d2lseg.engine.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -113,8 +114,13 @@ def test_poly_equals_torch():
 
 @pytest.mark.parametrize("schedule", training.SCHEDULES)
 def test_the_learning_rate_follows_the_chosen_schedule(monkeypatch, schedule):
-    rates, step = [], training._Run._step
-    monkeypatch.setattr(training._Run, "_step", lambda run, x, y, lr: rates.append(lr) or step(run, x, y, lr))
+    rates, advance = [], Progress.advance
+
+    def spy(progress, loss, images, rate):
+        rates.append(rate)
+        advance(progress, loss, images, rate)
+
+    monkeypatch.setattr(Progress, "advance", spy)
     training.train(tiny(), loader(), epochs=2, schedule=schedule, **SETTINGS)
     assert rates == [0.05 * training.SCHEDULES[schedule](k / 8) for k in range(8)]
 
@@ -267,7 +273,7 @@ import os, random, signal, sys, time
 sys.path[:0] = sys.argv[2:]
 import torch
 torch.set_num_threads(1)
-from d2lseg import checkpoint
+from d2lseg.engine import checkpoint
 from test_training import SETTINGS, dropping, loader
 from d2lseg import training
 
@@ -338,7 +344,7 @@ def test_checkpoints_that_cannot_be_gone_on_from_are_refused(tmp_path):
         training.train(tiny(), loader(), epochs=1, resume=True, **SETTINGS)
     options = SETTINGS | {"epochs": 1, "checkpoint_path": path, "resume": True}
     checkpoint.write(path, checkpoint.describe(tiny()))
-    with pytest.raises(ValueError, match="without the state of its training"):
+    with pytest.raises(ValueError, match="without the state of its run"):
         training.train(tiny(), loader(), **options)
     path.unlink()
     training.train(tiny(), loader(), **options)
@@ -355,7 +361,7 @@ def test_running_out_of_memory_suggests_half_the_batch(text):
         raise error
 
     model.register_forward_pre_hook(fail)
-    with pytest.raises(MemoryError, match=r"batch of 8 pictures of 8x8: try a batch of 4"):
+    with pytest.raises(MemoryError, match=r"batch of 8 images of 8x8: try a batch of 4"):
         training.train(model, loader(), epochs=1, **SETTINGS)
 
 
@@ -484,9 +490,12 @@ def test_several_gpus_are_listed(monkeypatch):
 )
 def test_cpu_precision_follows_the_flags(tmp_path, monkeypatch, flags, has_bf16):
     (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
-    assert devices._cpu_has_bf16(tmp_path / "cpuinfo") is has_bf16
-    assert devices._cpu_has_bf16(tmp_path / "absent") is False
-    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert devices.cpu_has_bf16(tmp_path / "cpuinfo") is has_bf16
+    assert devices.cpu_has_bf16(tmp_path / "absent") is False
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert devices.cpu_has_bf16(tmp_path / "cpuinfo") is False, "PyTorch was told to leave it alone"
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: has_bf16)
     assert training.best_precision("cpu") == ("bf16" if has_bf16 else "float32")
     assert training.best_precision("mps") == "float32"
 
@@ -501,8 +510,7 @@ def test_training_on_a_gpu(precision):
 
 def test_labels_out_of_range_are_refused_before_they_reach_a_gpu():
     """On a GPU they would end the process; so the check comes before the move, and needs no GPU here."""
-    run = training._Run(fcn.FCN32s(3), torch.device("cpu"), "float32", 1e-3, 0.0)
-    run.device = torch.device("cuda")
+    logits = torch.empty(1, 3, 32, 32, device="meta")  # as on a GPU: nothing can be read there
     labels = torch.full((1, 32, 32), 9, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"class index 9 at \(0, 0, 0\); expected 0\.\.2, or 255"):
-        run._step(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), labels, 1e-3)
+        training.segmentation_loss(logits, labels)

@@ -5,69 +5,62 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .files import check_file, written_whole
 
 FORMAT = "d2lseg-1"
-_EXPECTED = "expected a file that d2lseg has written. Copy it anew, or train again"
+EXPECTED = "expected a file that d2lseg has written. Copy it anew, or train again"
+# What version 0.1 called things, in a model's arguments and at the start of its tensors' names.
+OLD_NAMES = {"trunk": "backbone"}
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A model that knows how it was built, and its classes, such as `fcn.FCN`."""
+
+    arguments: dict[str, Any]
+    classes: tuple[str, ...] | None
+    colours: tuple[tuple[int, int, int], ...] | None
 
 
 def describe(model: nn.Module, **notes: Any) -> dict[str, Any]:
-    """Collect what is needed to build a model again.
+    """Collect what is needed to build a model again: its tensors, on the CPU, and plain values.
 
     Parameters
     ----------
     model : nn.Module
-        Its ``arguments``, ``classes`` and ``colours`` are kept where it has them.
+        Its arguments, classes and colours are kept if it is `Described`.
     **notes
         Plain values (numbers, strings, lists, dicts) to keep with it, such as its scores.
-
-    Returns
-    -------
-    dict
-        Tensors, on the CPU, and plain values: the content of a checkpoint.
     """
-    classes, colours = getattr(model, "classes", None), getattr(model, "colours", None)
-    return {
-        "format": FORMAT,
-        "arguments": getattr(model, "arguments", None),
-        "classes": list(classes) if classes is not None else None,
-        "colours": [list(colour) for colour in colours] if colours is not None else None,
-        "state": {name: value.detach().cpu() for name, value in model.state_dict().items()},
-        "notes": notes,
-    }
+    content: dict[str, Any] = {"format": FORMAT, "arguments": None, "classes": None, "colours": None}
+    if isinstance(model, Described):
+        content["arguments"] = model.arguments
+        content["classes"] = list(model.classes) if model.classes is not None else None
+        content["colours"] = [list(c) for c in model.colours] if model.colours is not None else None
+    content["state"] = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    return content | {"notes": notes}
 
 
 def write(path: str | os.PathLike, content: dict[str, Any]) -> Path:
-    """Write a checkpoint.
-
-    Parameters
-    ----------
-    path : path
-        The file. It appears whole or not at all; an older one stays until the new one is complete.
-    content : dict
-        Tensors and plain values.
-
-    Returns
-    -------
-    Path
-        The file written.
+    """Write a checkpoint, whole or not at all; an older file stays until the new one is complete.
 
     Raises
     ------
     OSError
-        If it cannot be written, because the disk is full, say.
+        If it cannot be written, for example because the disk is full.
     """
     with written_whole(path) as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:
-            # torch's writer complains of half a file, and hides why it is one: a full disk, or Ctrl-C
+            # torch's writer complains of half a file and hides the cause: a full disk, or Ctrl-C
             if error.__context__ is not None:
                 raise error.__context__ from None
             raise
@@ -75,17 +68,7 @@ def write(path: str | os.PathLike, content: dict[str, Any]) -> Path:
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a checkpoint.
-
-    Parameters
-    ----------
-    path : path
-        A file that `write` wrote.
-
-    Returns
-    -------
-    dict
-        Its content, tensors on the CPU.
+    """Read a checkpoint, with its tensors on the CPU and today's names.
 
     Raises
     ------
@@ -106,38 +89,121 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     _check_archive(path)
     content = _load(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path}: a torch file, but not a checkpoint of this module; {_EXPECTED}")
+        raise ValueError(f"{path}: a torch file, but not a checkpoint of this module; {EXPECTED}")
+    for part in ("arguments", "state"):
+        if isinstance(content.get(part), dict):
+            content[part] = {_renamed(name): value for name, value in content[part].items()}
     return content
 
 
+def _renamed(name: object) -> object:
+    """Return today's name of an argument or a tensor."""
+    if not isinstance(name, str):
+        return name
+    first, dot, rest = name.partition(".")
+    return OLD_NAMES.get(first, first) + dot + rest
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: str | os.PathLike) -> None:
+    """Raise unless all values are finite: one NaN makes every score NaN, and every pixel background.
+
+    Raises
+    ------
+    ValueError
+        Naming the source and the first tensor with such values.
+    """
+    for name, tensor in tensors.items():
+        if torch.isfinite(tensor.sum()):  # a tenth of the time that looking at each value takes
+            continue
+        wrong = tensor.numel() - int(torch.isfinite(tensor).sum())
+        if wrong:  # and not only the sum
+            raise ValueError(
+                f"{source}: {wrong} of the {tensor.numel()} values of {name!r} are NaN or infinite; expected "
+                "finite weights. The run that made this file failed, or the file is damaged: use an earlier "
+                "checkpoint, or train again with a lower learning rate"
+            )
+
+
+def check_content(path: str | os.PathLike, content: dict[str, Any], arguments: set[str]) -> None:
+    """Raise unless a checkpoint holds what `fcn.save` writes, before a model is built from it.
+
+    Parameters
+    ----------
+    path : path
+        Where it came from.
+    content : dict
+        What `read` returned.
+    arguments : set of str
+        Names of the model's construction arguments.
+
+    Raises
+    ------
+    ValueError
+        Naming the part that is wrong.
+    """
+    found, state, names = content.get("arguments"), content.get("state"), content.get("classes")
+    fault = None
+    if not isinstance(found, dict) or not set(found) <= arguments:
+        fault = f"the arguments {found!r}; expected {', '.join(sorted(arguments))}"
+    elif not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        fault = "no tensors by name under 'state'"
+    elif names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+        fault = f"the class names {names!r}; expected a list of names"
+    elif not _are_colours(content.get("colours")):
+        fault = f"the colours {content['colours']!r}; expected a list of [red, green, blue], each 0..255"
+    elif not isinstance(content.get("notes"), dict):
+        fault = f"the notes {content.get('notes')!r}; expected a dict"
+    else:
+        # compared first, because a model of a million classes would take all memory
+        count, bias = found.get("num_classes", 21), state.get("score.bias")
+        if type(count) is not int or bias is None or bias.shape != (count,):
+            scores = "no scores" if bias is None else f"scores {tuple(bias.shape)}"
+            fault = f"{scores}, but num_classes is {count!r}"
+    if fault is not None:
+        raise ValueError(
+            f"{path}: not the checkpoint of an FCN: it holds {fault}. Use a file that fcn.save or train wrote"
+        )
+
+
+def _are_colours(colours: Any) -> bool:
+    """Whether this is a list of RGB triples, or None."""
+    return colours is None or (
+        isinstance(colours, list)
+        and all(isinstance(colour, list) and len(colour) == 3 for colour in colours)
+        and all(type(value) is int and 0 <= value <= 255 for colour in colours for value in colour)
+    )
+
+
 def _check_archive(path: Path) -> None:
-    """Refuse what is no whole zip archive, as ``torch.save`` writes, before memory is taken for it."""
+    """Raise unless this is a whole zip archive, as ``torch.save`` writes, before it takes memory."""
     size, fault = path.stat().st_size, None
     try:
         with zipfile.ZipFile(path) as archive:
-            # stored as they are, the parts cannot be larger than the file: no small file asks for gigabytes
+            # stored uncompressed, the parts can't exceed the file: a small file can't ask for gigabytes
             if sum(part.file_size for part in archive.infolist()) > size:
                 fault = "its parts claim to be larger than the file"
             elif (damaged := archive.testzip()) is not None:
                 fault = f"damaged: the checksum of {damaged!r} is wrong"
-    except Exception as error:  # a broken archive is answered with nearly all that Python has
+    except Exception as error:  # a broken archive may raise almost anything
         with path.open("rb") as file:
             start = file.read(4)
         fault = {b"PK\3\4": f"cut short or damaged: {error}", b"": "empty, 0 bytes"}.get(
             start, "not in the format of torch.save"
         )
-        raise ValueError(f"{path}: not a readable checkpoint ({fault}); {_EXPECTED}") from error
+        raise ValueError(f"{path}: not a readable checkpoint ({fault}); {EXPECTED}") from error
     if fault is not None:
-        raise ValueError(f"{path}: not a readable checkpoint ({fault}); {_EXPECTED}")
+        raise ValueError(f"{path}: not a readable checkpoint ({fault}); {EXPECTED}")
 
 
 def _load(path: Path) -> Any:
-    """Read tensors and plain values; code in the file is never run."""
+    """Read tensors and plain values; code in the file never runs."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         fault = "damaged, or with code or objects in it, which are not loaded"
-        raise ValueError(f"{path}: not a readable checkpoint ({fault}); {_EXPECTED}") from error
-    except Exception as error:  # to broken files torch answers with nearly all that Python has
+        raise ValueError(f"{path}: not a readable checkpoint ({fault}); {EXPECTED}") from error
+    except Exception as error:  # a broken file may raise almost any exception
         fault = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ValueError(f"{path}: not a readable checkpoint ({fault}); {_EXPECTED}") from error
+        raise ValueError(f"{path}: not a readable checkpoint ({fault}); {EXPECTED}") from error

@@ -3,64 +3,37 @@
 from __future__ import annotations
 
 import random
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}
 
 
 def set_seed(seed: int) -> None:
-    """Seed Python, NumPy and torch, on every device.
-
-    Parameters
-    ----------
-    seed : int
-        Call it before a model is made: its first weights are drawn at random.
-    """
+    """Seed Python, NumPy and torch on every device; call it before a model draws its first weights."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def try_gpu(i: int = 0) -> torch.device:
-    """Give the i-th CUDA GPU if there is one, else the CPU.
-
-    Parameters
-    ----------
-    i : int
-        Number of the GPU.
-
-    Returns
-    -------
-    torch.device
-        ``cuda:i`` or ``cpu``.
-    """
+    """Return the i-th CUDA GPU if there is one, else the CPU."""
     return torch.device(f"cuda:{i}") if torch.cuda.device_count() > i else torch.device("cpu")
 
 
 def try_all_gpus() -> list[torch.device]:
-    """List all CUDA GPUs, or the CPU where there is none.
-
-    Returns
-    -------
-    list of torch.device
-        Never empty.
-    """
+    """List all CUDA GPUs, or the CPU if there are none."""
     count = torch.cuda.device_count()
     return [torch.device(f"cuda:{i}") for i in range(count)] or [torch.device("cpu")]
 
 
 def best_device() -> torch.device:
-    """Choose where to train: a CUDA GPU, else Apple's GPU, else the CPU.
-
-    Returns
-    -------
-    torch.device
-        The device.
-    """
+    """Choose where to train: a CUDA GPU, else Apple's GPU, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())  # under torchrun each process has its own
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -68,11 +41,6 @@ def best_device() -> torch.device:
 
 def best_precision(device: torch.device | str) -> str:
     """Choose the fastest number format that the device computes in hardware.
-
-    Parameters
-    ----------
-    device : torch.device or str
-        Where the model will run.
 
     Returns
     -------
@@ -82,13 +50,13 @@ def best_precision(device: torch.device | str) -> str:
     device = torch.device(device)
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
-    return "bf16" if device.type == "cpu" and _cpu_has_bf16() else "float32"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "float32"
 
 
-def _cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Ask Linux for the bf16 instructions; other systems do not say, and get float32.
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU multiplies bf16 in hardware. Only Linux tells; elsewhere the answer is no.
 
-    ``ATEN_CPU_CAPABILITY=avx2`` makes PyTorch treat any CPU as one without them, and us too.
+    ``ATEN_CPU_CAPABILITY=avx2`` makes PyTorch treat any CPU as one without bf16, and so does this function.
     """
     if "AVX512" not in torch.backends.cpu.get_cpu_capability():
         return False
@@ -100,27 +68,41 @@ def _cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Run convolutions and matrix products in the chosen precision.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the model runs.
-    precision : {"bf16", "fp16", "float32"}
-        float32 leaves everything as it is.
-
-    Returns
-    -------
-    context manager
-        For a ``with`` statement around the forward pass.
+    """Run convolutions and matrix products in the chosen precision; float32 changes nothing.
 
     Raises
     ------
     ValueError
-        If the precision has another name.
+        If the precision is not in `PRECISIONS`.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def naming_full_memory(device: torch.device, labels: Tensor) -> Iterator[None]:
+    """Turn running out of memory in a training step into advice on the batch.
+
+    Raises
+    ------
+    MemoryError
+        With the size of the batch, whose labels are (N, H, W), and a smaller one to try.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        n, height, width = labels.shape
+        raise MemoryError(
+            f"out of memory on {device} with a batch of {n} images of {height}x{width}: try a batch of "
+            f"{max(1, n // 2)}, or a smaller crop, and restart the kernel"
+        ) from error

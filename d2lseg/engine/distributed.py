@@ -1,8 +1,9 @@
 """Training in several processes, one a GPU, on one machine or many: DistributedDataParallel under torchrun.
 
-``torchrun`` starts the same program several times and tells each process its number, its *rank*. `joined`
-makes a group of them. Every process holds the whole model and works on its own share of each batch; after
-the backward pass the gradients are averaged, so that all take the same step.
+``torchrun`` starts the same program several times and gives each process a number, its *rank*. `joined` makes
+a group of them. Every process holds the whole model and works on its own share of each batch; after the
+backward pass the gradients are averaged, so that all take the same step. With a single process, every
+function here leaves its argument as it is.
 
 Source: Li and others, "PyTorch distributed: experiences on accelerating data parallel training", VLDB 2020.
 """
@@ -22,21 +23,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .devices import best_device
+from .labels import VOID
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of the processes this one is.
-
-    Parameters
-    ----------
-    rank : int
-        Its number among all processes.
-    world_size : int
-        How many there are.
-    local_rank : int
-        Its number among the processes of this machine.
-    """
+    """Which process this is: its number among all, how many there are, and its number on this machine."""
 
     rank: int = 0
     world_size: int = 1
@@ -49,13 +41,7 @@ class Ranks:
 
 
 def ranks() -> Ranks:
-    """Tell which of the processes this one is.
-
-    Returns
-    -------
-    Ranks
-        The only one, where no group has been joined.
-    """
+    """Return which process this is; the only one, if no group has been joined."""
     if not (dist.is_available() and dist.is_initialized()):
         return Ranks()
     return Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", 0)))
@@ -65,16 +51,12 @@ def ranks() -> Ranks:
 def joined(device: torch.device | str | None = None) -> Iterator[Ranks]:
     """Join the processes that torchrun has started, for the length of a ``with`` block.
 
+    Outside torchrun there is a single process, and nothing is joined.
+
     Parameters
     ----------
     device : torch.device or str, optional
-        ``"cpu"`` keeps off the GPUs. By default each process takes the GPU of its local rank, where there
-        are GPUs.
-
-    Yields
-    ------
-    Ranks
-        Outside torchrun a single one, and nothing is joined.
+        ``"cpu"`` keeps off the GPUs. By default each process takes the GPU of its local rank, if any.
 
     Raises
     ------
@@ -86,15 +68,21 @@ def joined(device: torch.device | str | None = None) -> Iterator[Ranks]:
         return
     cuda = torch.device(device or best_device()).type == "cuda"
     if cuda:
-        _take_gpu(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+        take_gpu(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
     dist.init_process_group("nccl" if cuda else "gloo")
     yield ranks()
-    # after an error the group is left as it is: to close it would mean to wait for the others
+    # after an error the group is left as it is: closing it would wait for the others
     dist.destroy_process_group()
 
 
-def _take_gpu(local_rank: int, processes: int) -> None:
-    """Make the GPU of this process the current one."""
+def take_gpu(local_rank: int, processes: int) -> None:
+    """Make the GPU of this process the current one.
+
+    Raises
+    ------
+    ValueError
+        If this machine has fewer GPUs than processes.
+    """
     gpus = torch.cuda.device_count()
     if processes > gpus:
         raise ValueError(
@@ -107,17 +95,7 @@ def _take_gpu(local_rank: int, processes: int) -> None:
 def parallel(model: nn.Module, device: torch.device) -> nn.Module:
     """Wrap a model so that its backward pass averages the gradients of all processes.
 
-    Parameters
-    ----------
-    model : nn.Module
-        On ``device`` already. All processes take over the first one's parameters and buffers.
-    device : torch.device
-        Of this process.
-
-    Returns
-    -------
-    nn.Module
-        The model itself where there is one process only.
+    The model is on ``device`` already. All processes take over the first one's parameters and buffers.
     """
     if ranks().world_size == 1:
         return model
@@ -125,46 +103,38 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch normalisation take its mean and variance over the batches of all processes.
+    """Take the mean and variance of batch normalisation over the batches of all processes.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Changed in place where it has batch normalisation inside.
-    device : torch.device
-        Where it will train.
-
-    Returns
-    -------
-    nn.Module
-        With the same parameters.
+    Worth it where each process has few images a batch. The parameters stay the same.
 
     Raises
     ------
     ValueError
-        If the device is no CUDA GPU.
+        If the device is not a CUDA GPU.
     """
     if device.type != "cuda":
         raise ValueError(
-            f"synchronised batch normalisation needs CUDA GPUs, this training is on {device}: PyTorch has it "
+            f"synchronised batch normalisation needs CUDA GPUs, and this run is on {device}: PyTorch has it "
             "for no other device. Train without sync_batch_norm (--sync-batch-norm)"
         )
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
-def summed(tensor: Tensor) -> Tensor:
-    """Add a tensor up over all processes.
+def labelled_weight(label: Tensor, device: torch.device) -> Tensor | float:
+    """Weigh this process's mean loss so that a pixel counts the same in whichever process it lies.
 
-    Parameters
-    ----------
-    tensor : Tensor
-        Any shape and number format; the same in all processes.
-
-    Returns
-    -------
-    Tensor
-        The sum, in each process. A new tensor where there are several processes.
+    The gradients of all processes are averaged, so a process with much void would otherwise weigh its few
+    labelled pixels too heavily. The weight is its number of labelled pixels over the mean of all processes.
     """
+    if ranks().world_size == 1:
+        return 1.0
+    own = (label != VOID).sum().to(device)
+    average = summed(own).clamp(min=1) / ranks().world_size
+    return own.clamp(min=1) / average
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """Add a tensor up over all processes; each gets the sum."""
     if ranks().world_size == 1:
         return tensor
     total = tensor.detach().clone()
@@ -172,41 +142,35 @@ def summed(tensor: Tensor) -> Tensor:
     return total
 
 
-def largest(number: int, device: torch.device) -> int:
-    """Give the largest of the numbers that the processes have.
-
-    Parameters
-    ----------
-    number : int
-        This process's own.
-    device : torch.device
-        Where the processes exchange it.
-
-    Returns
-    -------
-    int
-        The same in each process.
-    """
+def mean(number: float, device: torch.device) -> float:
+    """Average a number over all processes, so that all continue with the same one."""
     if ranks().world_size == 1:
         return number
-    box = torch.tensor(number, device=device)
-    dist.all_reduce(box, dist.ReduceOp.MAX)
-    return int(box)
+    return float(summed(torch.tensor(number, dtype=torch.float64, device=device))) / ranks().world_size
+
+
+def summed_matrix(matrix: Tensor | None, device: torch.device) -> Tensor:
+    """Add up the confusion matrices of all processes; ``None`` stands for a process without an image.
+
+    Raises
+    ------
+    ValueError
+        If no process has a matrix.
+    """
+    classes = 0 if matrix is None else len(matrix)
+    if ranks().world_size > 1:
+        box = torch.tensor(classes, device=device)
+        dist.all_reduce(box, dist.ReduceOp.MAX)
+        classes = int(box)
+    if classes == 0:
+        raise ValueError("nothing to evaluate: the iterator gave no batch")
+    if matrix is None:
+        matrix = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+    return summed(matrix)
 
 
 def from_first(make: Callable[[], Any]) -> Any:
-    """Compute something in the first process and hand it to all.
-
-    Parameters
-    ----------
-    make : callable
-        Called in the first process only. Its result must be picklable.
-
-    Returns
-    -------
-    object
-        The result, in each process.
-    """
+    """Compute something picklable in the first process and hand it to all."""
     if ranks().world_size == 1:
         return make()
     box = [make() if ranks().first else None]
@@ -215,20 +179,10 @@ def from_first(make: Callable[[], Any]) -> Any:
 
 
 def in_turns(make: Callable[[], Any]) -> Any:
-    """Do something in the first process, then in the first one of each other machine, then in the rest.
+    """Call a function in the first process, then in the first one of each other machine, then in the rest.
 
-    For what a process leaves on its machine's disk and the others find there, such as a dataset. It is made
+    For what one process leaves on its machine's disk and the others find there, such as a dataset. It is made
     once, whether each machine has a disk of its own or all share one.
-
-    Parameters
-    ----------
-    make : callable
-        Called in each process.
-
-    Returns
-    -------
-    object
-        What the call in this process gave.
     """
     mine = ranks()
     if mine.world_size == 1:
@@ -245,31 +199,16 @@ def in_turns(make: Callable[[], Any]) -> Any:
 
 
 def share_buffers(model: nn.Module) -> None:
-    """Give all processes the first one's buffers, such as the running means of batch normalisation.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Changed in place.
-    """
+    """Give all processes the first one's buffers, such as the running means of batch normalisation."""
     if ranks().world_size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
 
 
 def command(program: str = "-m d2lseg train") -> str:
-    """Write the command that trains on all that this machine has.
+    """Write the command that trains on every GPU of this machine.
 
-    Parameters
-    ----------
-    program : str
-        What follows ``python`` on the command line.
-
-    Returns
-    -------
-    str
-        With ``torchrun`` and a process a GPU where there are two GPUs or more. A single process already uses
-        all cores of a CPU.
+    With fewer than two GPUs it is plain ``python``: a single process already uses all cores of a CPU.
     """
     gpus = torch.cuda.device_count()
     return f"torchrun --nproc-per-node={gpus} {program}" if gpus > 1 else f"python {program}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from . import files
+from . import distributed, files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass
@@ -23,8 +24,8 @@ class History:
     settings : dict
         Device, precision, seed, learning rate and so on.
     rows : list of dict
-        Keys ``epoch``, ``loss``, ``images_per_second``, ``seconds`` (since the start) and, where there was a
-        validation set, ``pixel_acc``, ``miou``, ``baseline_acc``, ``baseline_miou``.
+        Keys ``epoch``, ``loss``, ``images_per_second``, ``seconds`` (since the start) and, with a validation
+        set, ``pixel_acc``, ``miou``, ``baseline_acc``, ``baseline_miou``.
     interrupted : bool
         Whether the run was stopped before its end.
     """
@@ -43,54 +44,48 @@ class History:
             lines.append("  ".join(f"{cell:>9}" for cell in cells))
         return "\n".join(lines)
 
+    def interrupt(self, epoch: int) -> None:
+        """Note that the run was stopped in an epoch, and say so in the first process."""
+        self.interrupted = True
+        if distributed.ranks().first:
+            print(f"Interrupted in epoch {epoch}: the model keeps what it has learned so far.")
+
     def write_csv(self, path: str | os.PathLike) -> Path:
-        """Write the rows to a CSV file.
-
-        Parameters
-        ----------
-        path : path
-            The file; its first line names the columns.
-
-        Returns
-        -------
-        Path
-            The file written.
+        """Write the rows to a CSV file, whose first line names the columns.
 
         Raises
         ------
         ValueError
-            If there is no row.
+            If no epoch has ended yet.
         """
         if not self.rows:
             raise ValueError(f"{path}: nothing to write, no epoch has ended yet")
         return files.write_csv(path, self.rows)
 
     def plot(self, figure: Figure | None = None) -> Figure:
-        """Draw the loss on the left, the validation scores and their baselines on the right.
+        """Draw the loss on the left, and the validation scores with their baselines on the right.
 
         Parameters
         ----------
         figure : Figure, optional
-            A figure to draw again; a new one by default.
-
-        Returns
-        -------
-        Figure
-            The figure drawn on.
+            A figure to draw anew; a new one of pyplot's by default.
         """
-        figure = figure or plt.figure(figsize=(8, 2.8), layout="constrained")
+        if figure is None:
+            import matplotlib.pyplot as plt  # loaded only where a figure is wanted: a cluster needs none
+
+            figure = plt.figure(figsize=(8, 2.8), layout="constrained")
         figure.clear()
         left, right = figure.subplots(1, 2)
         epochs = [row["epoch"] for row in self.rows]
         left.plot(epochs, [row["loss"] for row in self.rows], "o-", color="#0072b2")
         left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
         if self.rows and "miou" in self.rows[0]:
-            for key, base, name, colour in (
+            for key, base, name, color in (
                 ("pixel_acc", "baseline_acc", "pixel accuracy", "#d55e00"),
                 ("miou", "baseline_miou", "mIoU", "#009e73"),
             ):
-                right.plot(epochs, [row[key] for row in self.rows], "o-", color=colour, label=name)
-                right.axhline(self.rows[0][base], ls="--", color=colour, label=f"{name}, all background")
+                right.plot(epochs, [row[key] for row in self.rows], "o-", color=color, label=name)
+                right.axhline(self.rows[0][base], ls="--", color=color, label=f"{name}, all background")
             right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         right.set(xlabel="epoch", ylabel="validation score", ylim=(0, 1))
         return figure
@@ -99,21 +94,19 @@ class History:
 class LivePlot:
     """Redraw a history in one place of a notebook; outside notebooks print its newest row."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, live: bool = True) -> None:
         self.history, self.handle, self.figure = history, None, None
-        try:
-            from IPython import get_ipython
-
-            self.in_notebook = getattr(get_ipython(), "kernel", None) is not None
-        except ImportError:
-            self.in_notebook = False
+        self.live = live and distributed.ranks().first
 
     def update(self) -> None:
-        """Show the newest row."""
-        if not self.in_notebook:
+        """Show the newest row, if the plot is live."""
+        if not self.live:
+            return
+        if not _in_notebook():
             lines = str(self.history).splitlines()
             tqdm.write("\n".join(lines if len(lines) == 2 else lines[-1:]))  # above the bar, not into it
             return
+        import matplotlib.pyplot as plt
         from IPython.display import display
 
         self.figure = self.history.plot(self.figure)
@@ -122,3 +115,12 @@ class LivePlot:
         else:
             self.handle.update(self.figure)
         plt.close(self.figure)  # or the notebook would draw it once more at the end of the cell
+
+
+def _in_notebook() -> bool:
+    """Whether this is a kernel's process."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return getattr(get_ipython(), "kernel", None) is not None

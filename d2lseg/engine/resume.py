@@ -1,0 +1,119 @@
+"""Stop a training run and resume it with the same result, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from . import checkpoint, distributed
+from .history import History
+from .progress import Progress
+
+
+@runtime_checkable
+class HasEpochs(Protocol):
+    """A dataset whose augmentation depends on the epoch, such as `voc.VOCSegDataset`."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to draw from."""
+
+
+def shuffle(train_iter: Iterable, seed: int, epoch: int) -> None:
+    """Make the order and the augmentation of an epoch depend on (seed, epoch) alone."""
+    if not isinstance(train_iter, DataLoader):  # a plain list of batches has neither
+        return
+    if isinstance(train_iter.dataset, HasEpochs):
+        train_iter.dataset.set_epoch(epoch)
+    if train_iter.generator is not None:
+        train_iter.generator.manual_seed(seed * 100_003 + epoch)
+
+
+class TrainingState:
+    """Everything that the next step of a run depends on, to be saved and restored as one."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        progress: Progress,
+        history: History,
+    ) -> None:
+        self.model, self.optimizer, self.scaler = model, optimizer, scaler
+        self.progress, self.history = progress, history
+
+    def prepare(self, path: str | os.PathLike | None, resume: bool) -> None:
+        """Restore a checkpoint if the run resumes and there is one; give each process its random numbers.
+
+        Raises
+        ------
+        ValueError
+            If there is no path to resume from, or the checkpoint is from another run.
+        """
+        if resume and path is None:
+            raise ValueError("resume=True needs checkpoint_path, the file to resume from")
+        if resume:
+            # read once and handed on: the other machines need not see the file
+            content = distributed.from_first(lambda: checkpoint.read(path) if Path(path).is_file() else None)
+            if content is not None:
+                self._restore(path, content)
+        rank = distributed.ranks().rank
+        if rank:  # dropout must differ between processes
+            torch.manual_seed(torch.initial_seed() + rank)
+
+    def save(self, path: str | os.PathLike | None) -> None:
+        """Write a checkpoint, in the first process."""
+        if path is None or not distributed.ranks().first:
+            return
+        progress = self.progress
+        training = {"settings": self.history.settings, "rows": self.history.rows, "random": _random_states()}
+        training |= {"epoch": progress.epoch, "step": progress.step, "seconds": progress.seconds}
+        training |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        checkpoint.write(path, checkpoint.describe(self.model) | {"training": training})
+
+    def _restore(self, path: str | os.PathLike, content: dict[str, Any]) -> None:
+        """Put back what `save` wrote, after a look at whether it belongs to this run."""
+        training = content.get("training")
+        if training is None:
+            raise ValueError(f"{path}: a model without the state of its run; start again without resume")
+        ours, theirs = self.history.settings, training["settings"]
+        others = [f"{k}={theirs.get(k)!r} (now {ours[k]!r})" for k in ours if theirs.get(k) != ours[k]]
+        if others:
+            raise ValueError(
+                f"{path}: trained with {', '.join(others)}; resume with the same settings, or start again "
+                "without resume"
+            )
+        try:
+            self.model.load_state_dict(content["state"])
+        except RuntimeError as error:
+            raise ValueError(f"{path}: the checkpoint of another model: {error}") from error
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.scaler.load_state_dict(training["scaler"])
+        self.progress.restore(training["step"], training["epoch"], training["seconds"])
+        self.history.rows[:] = training["rows"]
+        _set_random_states(training["random"])
+
+
+def _random_states() -> dict[str, Any]:
+    """Collect the states of all random generators as tensors and plain values."""
+    name, keys, *rest = np.random.get_state()
+    states = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest)}
+    return states | {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    """Restore what `_random_states` collected."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
