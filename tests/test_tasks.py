@@ -460,6 +460,23 @@ def test_render_finds_the_host_name_but_not_in_pictures(lessons, monkeypatch):
             render.inspect(book, path, lessons)
 
 
+# --- wheel --------------------------------------------------------------------------------------------------
+
+
+@needs_sh
+def test_a_wheel_that_cannot_be_built_is_told_in_one_sentence(mini, tmp_path):
+    (mini / "d2lseg").mkdir()
+    for name in commands.PACKAGED:
+        (mini / name).touch()
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'No module named pip'\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(commands.Stop) as error:
+        commands.build_wheel(mini, mini / "dist", python)
+    assert "wheel" in sentence(error) and "tasks.py setup" in sentence(error)
+    assert not (mini / "dist").exists()
+
+
 # --- repository ---------------------------------------------------------------------------------------------
 
 

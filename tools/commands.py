@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -148,6 +149,7 @@ PIP_TROUBLES = (
         "3.10 or newer but not the newest",
     ),
     (r"Permission denied|Access is denied|Read-only file system", "the folder cannot be written to"),
+    (r"No module named pip", "this Python has no pip: run 'python3 tasks.py setup', then start again"),
 )
 
 
@@ -330,6 +332,63 @@ def render(names: Sequence[str], root: Path = ROOT) -> int:
     return subprocess.run(command, cwd=root, env=environment(root)).returncode
 
 
+# --- wheel --------------------------------------------------------------------------------------------------
+
+PACKAGED = ("pyproject.toml", "README.md", "LICENSE", "LICENSE-PROSE")  # beside the folder d2lseg
+
+
+def build_wheel(root: Path, target: Path, python: Path | str, isolated: bool = False) -> Path:
+    """Build the module's wheel.
+
+    Parameters
+    ----------
+    root
+        The repository.
+    target
+        The folder for the wheel.
+    python
+        The Python whose pip builds it.
+    isolated
+        Whether pip fetches setuptools for the build; otherwise this Python has it, and no network is needed.
+
+    Returns
+    -------
+    Path
+        The wheel.
+
+    Raises
+    ------
+    Stop
+        Where pip fails.
+    """
+    offline = [] if isolated else ["--no-build-isolation", "--no-index"]
+    with tempfile.TemporaryDirectory() as folder:
+        # From a copy: a build leaves a folder whose stale files would get into the next wheel.
+        source, built = Path(folder, "source"), Path(folder, "built")
+        shutil.copytree(root / "d2lseg", source / "d2lseg", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in PACKAGED:
+            shutil.copy(root / name, source)
+        command = [python, "-m", "pip", "wheel", "--no-deps", *offline, "-w", built, source]
+        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if run.returncode:
+            log = run.stdout.decode(errors="replace")
+            print(log, file=sys.stderr)
+            raise Stop(f"The wheel was not built (pip's status is {run.returncode}): {pip_trouble(log)}.")
+        (wheel,) = built.glob("d2lseg-*.whl")
+        target.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(wheel, target))
+
+
+def wheel(root: Path = ROOT) -> int:
+    """Build the wheel into ``dist`` and print its place; this needs neither ``.venv`` nor torch."""
+    # A finished environment has setuptools. Without one, this Python's pip fetches it: that is quick, and
+    # whoever uses Colab need not install the whole course to get there.
+    ready = usable(root) and (root / ".venv" / "setup-stamp").exists()
+    built = build_wheel(root, root / "dist", venv_python(root) if ready else sys.executable, not ready)
+    print(built.relative_to(root).as_posix())
+    return 0
+
+
 # --- repository ---------------------------------------------------------------------------------------------
 
 
@@ -373,6 +432,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_parser("test", help="install what is missing, then run ruff, the unit tests and all notebooks")
     rendering = sub.add_parser("render", help="execute the notebooks in place from clean kernels")
     rendering.add_argument("names", nargs="*", metavar="NAME", help="such as 03 or solutions/03; default all")
+    sub.add_parser("wheel", help="build the module's wheel into dist, for Colab")
     naming = sub.add_parser("repository", help="set the GitHub repository in pyproject, pages and notebooks")
     naming.add_argument("name", metavar="OWNER/NAME")
     sub.add_parser("setup", help="make .venv and install, nothing more")
@@ -399,6 +459,7 @@ def main(argv: Sequence[str]) -> int:
         "lab": lambda: lab(extra),
         "test": test,
         "render": lambda: render(options.names),
+        "wheel": wheel,
         "repository": lambda: repository(options.name),
         "setup": lambda: print("Set-up: done." if setup() else "Set-up: nothing has changed."),
     }
