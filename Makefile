@@ -20,7 +20,7 @@ render:
 wheel:
 	@$(PYTHON) tasks.py wheel
 
-# make repository NAME=owner/name
+# make repository NAME=owner/name, or without NAME to read it from git; to unset it: make repository NAME=--unset
 repository:
 	@$(PYTHON) tasks.py repository $(NAME)
 
