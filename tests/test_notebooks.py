@@ -5,9 +5,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_rules import BADGE, SETUP, all_faults, exercise_faults
+from notebook_rules import all_faults, exercise_faults, opening_faults
 
-from tools import commands
+from tools import commands, opening
 
 ROOT = Path(__file__).resolve().parent.parent
 REPO = commands.current_repository(ROOT)
@@ -45,16 +45,16 @@ def code(source, tag=None, text=None):
     return new_code_cell(source, outputs=outputs, metadata={"tags": [tag]} if tag else {})
 
 
-def opening(name):
+def first_cells(name, repo="o/n"):
     return [
-        new_markdown_cell(f"# 00. Title\n\n{BADGE.format(repo='o/n', name=name)}"),
-        code(SETUP.format(repo="o/n"), "setup"),
+        new_markdown_cell(f"# 00. Title\n\n{opening.badge(repo, name)}\n\nText."),
+        code(opening.setup(repo), "setup"),
     ]
 
 
-def sample_lesson():
+def sample_lesson(repo="o/n"):
     """Make a lesson that keeps every rule."""
-    cells = opening("00_a")
+    cells = first_cells("00_a", repo)
     cells.append(
         new_markdown_cell(
             "**You will do**\n- x\n\n**You will learn** y\n\n**You need** z\n\n**Time** 1 minute"
@@ -73,16 +73,16 @@ def sample_lesson():
     return cells
 
 
-def sample_solution():
+def sample_solution(repo="o/n"):
     """Make its solutions."""
-    cells = opening("solutions/00_a")
+    cells = first_cells("solutions/00_a", repo)
     for k in (1, 2, 3):
         cells.append(new_markdown_cell(f"### Exercise 00.{k}: try\n\nBecause."))
         cells.append(code("answer = 1\nassert check.it(answer)", "solution", "Right."))
     return cells
 
 
-def lay(root, lesson, solution, metadata=None):
+def lay(root, lesson, solution, metadata=None, repo="o/n"):
     """Write both to a repository and give the faults of both."""
     (root / "notebooks" / "solutions").mkdir(parents=True)
     paths = [root / "notebooks" / "00_a.ipynb", root / "notebooks" / "solutions" / "00_a.ipynb"]
@@ -92,11 +92,43 @@ def lay(root, lesson, solution, metadata=None):
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         book = new_notebook(cells=cells, metadata={"kernelspec": kernel, **(metadata or {})})
         nbformat.write(book, path)
-    return [fault for path in paths for fault in all_faults(path, root, "o/n")]
+    return [fault for path in paths for fault in all_faults(path, root, repo)]
 
 
-def test_a_good_sample_has_no_faults(tmp_path):
-    assert lay(tmp_path, sample_lesson(), sample_solution()) == []
+@pytest.mark.parametrize("repo", ["o/n", None])
+def test_a_good_sample_has_no_faults(tmp_path, repo):
+    assert lay(tmp_path, sample_lesson(repo), sample_solution(repo), repo=repo) == []
+
+
+OPENINGS = {
+    "the other state": lambda cells, other: cells.__setitem__(slice(None), first_cells("00_a", other)),
+    "its badge": lambda cells, other: cells.__setitem__(0, first_cells("00_a", other)[0]),
+    "its setup cell": lambda cells, other: cells.__setitem__(1, first_cells("00_a", other)[1]),
+    "a badge of both": lambda cells, other: cells[0].update(
+        source=cells[0].source + "\n\n" + opening.badge(other, "00_a")
+    ),
+    "another notebook": lambda cells, other: cells[0].update(source=cells[0].source.replace("00_a", "01_b")),
+    "no badge": lambda cells, other: cells[0].update(source="# 00. Title"),
+    "other code": lambda cells, other: cells[1].update(source=cells[1].source.replace("-q", "-qq")),
+}
+
+
+@pytest.mark.parametrize("repo", ["o/n", None])
+@pytest.mark.parametrize("case", OPENINGS)
+def test_a_wrong_opening_is_found_in_both_states(repo, case):
+    cells = first_cells("00_a", repo)
+    assert opening_faults(new_notebook(cells=cells), "00_a", repo) == []
+    OPENINGS[case](cells, None if repo else "o/n")
+    faults = opening_faults(new_notebook(cells=cells), "00_a", repo)
+    assert faults and all((repo or "unset") in fault for fault in faults), faults
+
+
+def test_an_unset_notebook_names_what_to_upload_and_no_repository():
+    badge, setup = opening.badge(None, "solutions/00_a"), opening.setup(None)
+    assert badge.count("https://") == 2 and opening.UPLOAD_PAGE in badge
+    assert "`notebooks/solutions/00_a.ipynb`" in badge and "`dist/d2lseg-*.whl`" in badge
+    assert "`python3 tasks.py wheel`" in badge
+    assert "http" not in setup and "git" not in setup
 
 
 def swap(index, old, new):

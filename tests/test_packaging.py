@@ -15,6 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from d2lseg import __version__, voc
+from tools import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path for number in ("03", "06") for path in (ROOT / "notebooks").glob(f"{number}_*.ipynb"))
@@ -29,15 +30,31 @@ def run(command, **options):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built from a copy: a build leaves a folder whose stale files get into the next wheel."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-PROSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "d2lseg", source / "d2lseg", ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
-    run([*pip, "-w", target, source])
-    (built,) = target.glob("d2lseg-*.whl")
-    return built
+    """The wheel, built as ``tasks.py wheel`` builds it."""
+    return commands.build_wheel(ROOT, tmp_path_factory.mktemp("wheel"), sys.executable)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ready", [True, False])
+def test_the_wheel_command_prints_where_it_is(tmp_path, monkeypatch, capsys, ready):
+    root = tmp_path / "course"
+    shutil.copytree(ROOT / "d2lseg", root / "d2lseg", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in commands.PACKAGED:
+        shutil.copy(ROOT / name, root)
+    (root / ".venv").mkdir()
+    monkeypatch.setattr(commands, "usable", lambda root: ready)
+    monkeypatch.setattr(commands, "venv_python", lambda root: sys.executable)
+    if ready:
+        (root / ".venv" / "setup-stamp").touch()
+    else:  # pip would fetch setuptools; the tests need no network, so it takes what is here
+        monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
+    before = {path for path in root.rglob("*")}
+    assert commands.wheel(root) == 0
+    place = f"dist/d2lseg-{__version__}-py3-none-any.whl"
+    assert capsys.readouterr().out == f"{place}\n" and missing(names(root / place)) == []
+    assert {path for path in root.rglob("*")} - before == {root / "dist", root / place}, (
+        "nothing else is left"
+    )
 
 
 def test_the_wheel_has_the_packages_version(wheel):

@@ -1,4 +1,4 @@
-"""The commands: set-up that skips, remakes and explains its failures; lab, test, render, repository."""
+"""The commands: set-up that skips, remakes and explains its failures; then all other commands."""
 
 import ast
 import json
@@ -225,7 +225,7 @@ def test_main_prints_the_sentence_and_no_traceback(monkeypatch, capsys):
 
 
 def test_unknown_commands_and_options_are_refused(capsys):
-    for argv in ([], ["lob"], ["test", "--fast"], ["repository"]):
+    for argv in ([], ["lob"], ["test", "--fast"], ["repository", "a/b", "--unset"]):
         with pytest.raises(SystemExit) as error:
             commands.main(argv)
         assert error.value.code == 2
@@ -460,72 +460,248 @@ def test_render_finds_the_host_name_but_not_in_pictures(lessons, monkeypatch):
             render.inspect(book, path, lessons)
 
 
+# --- wheel --------------------------------------------------------------------------------------------------
+
+
+@needs_sh
+def test_a_wheel_that_cannot_be_built_is_told_in_one_sentence(mini, tmp_path):
+    (mini / "d2lseg").mkdir()
+    for name in commands.PACKAGED:
+        (mini / name).touch()
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'No module named pip'\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(commands.Stop) as error:
+        commands.build_wheel(mini, mini / "dist", python)
+    assert "wheel" in sentence(error) and "tasks.py setup" in sentence(error)
+    assert not (mini / "dist").exists()
+
+
 # --- repository ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def copied(tmp_path):
-    """The files of this repository that hold its name, and a page with look-alikes."""
+    """The files of this repository that depend on its name, unset."""
+    root = tmp_path / "copied"
     for path in [ROOT / "pyproject.toml", *ROOT.glob("*.md"), *commands.notebooks(ROOT)]:
-        target = tmp_path / path.relative_to(ROOT)
+        target = root / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    old = commands.current_repository(ROOT)
-    address = f"https://github.com/{old}"
-    (tmp_path / "PAGE.md").write_bytes(
-        f"https://github.com/{old} git+https://github.com/{old}.git\r\n"
-        f"https://colab.research.google.com/github/{old}/blob/main/x.ipynb (https://github.com/{old}).\n"
-        f"other: {address}-fork {address}.old https://github.com/x/y {old}\n".encode()
-    )
-    return tmp_path
+    commands.repository(None, root)
+    return root
 
 
 def contents(root):
-    return {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file() and ".git" not in p.parts
+    }
 
 
-def test_repository_rewrites_all_and_back(copied):
-    before, old = contents(copied), commands.current_repository(copied)
+def test_repository_sets_renames_and_unsets_all(copied, capsys):
+    unset = contents(copied)
+    assert commands.current_repository(copied) is None
     assert commands.repository("Some-One/new.name_2", copied) == 0
-    after = contents(copied)
+    assert "was unset and is now Some-One/new.name_2: 21 files" in capsys.readouterr().out
+    named = contents(copied)
     assert commands.current_repository(copied) == "Some-One/new.name_2"
-    page = after[Path("PAGE.md")].decode()
-    new, address = "https://github.com/Some-One/new.name_2", f"https://github.com/{old}"
-    assert page.splitlines()[0] == f"{new} git+{new}.git"
-    assert page.count("Some-One/new.name_2") == 4 and "\r\n" in page
-    assert f"other: {address}-fork {address}.old https://github.com/x/y {old}\n" in page
-    for name, text in after.items():
-        if name.name != "PAGE.md":
-            assert old.encode() not in text, name
-        if name.suffix == ".ipynb":
-            assert text != before[name], name
-            json.loads(text)
-    assert commands.repository(old, copied) == 0
+    changed = {name.as_posix() for name in named if named[name] != unset[name]}
+    books = {path.relative_to(copied).as_posix() for path in commands.notebooks(copied)}
+    assert changed == {"pyproject.toml", *books}
+    assert (
+        b'[project.urls]\nRepository = "https://github.com/Some-One/new.name_2"'
+        in named[Path("pyproject.toml")]
+    )
+
+    assert commands.repository("a/b", copied) == 0
+    assert not any(b"Some-One" in text for text in contents(copied).values())
+    assert commands.repository("Some-One/new.name_2", copied) == 0
+    assert contents(copied) == named
+    capsys.readouterr()
+    assert commands.repository("Some-One/new.name_2", copied) == 0
+    assert ": 0 files changed" in capsys.readouterr().out
+    assert commands.repository(None, copied) == 0
+    assert contents(copied) == unset
+
+
+def test_repository_keeps_the_line_ends_of_windows(copied):
+    for path in [copied / "pyproject.toml", *commands.notebooks(copied)]:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    before = contents(copied)
+    commands.repository("a/b", copied)
+    assert commands.current_repository(copied) == "a/b"
+    assert all(
+        text.count(b"\n") == text.count(b"\r\n")
+        for name, text in contents(copied).items()
+        if name in before and name.suffix != ".md"
+    )
+    commands.repository(None, copied)
     assert contents(copied) == before
 
 
-@pytest.mark.parametrize("name", ["", "name", "a/b/c", "https://github.com/a/b", "a/b.git", "a b/c", "-a/b"])
-def test_repository_refuses_what_is_no_name(copied, name):
+@pytest.mark.parametrize("written", [0, 1, 20])
+@pytest.mark.parametrize("name", ["a/b", None])
+def test_a_run_that_was_cut_short_is_repeated(copied, monkeypatch, written, name):
+    start, aim = ("c/d", name) if name is None else (None, name)
+    commands.repository(aim, copied)
+    wanted = contents(copied)
+    commands.repository(start, copied)
+    real, left = os.replace, [written]
+
+    def cut(source, target):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(source, target)
+
+    monkeypatch.setattr(commands.os, "replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        commands.repository(aim, copied)
+    assert commands.current_repository(copied) == start, "the state is written last"
+    monkeypatch.undo()
+    assert set(contents(copied)) == set(wanted), "no half-written file stays"
+    assert commands.repository(aim, copied) == 0
+    assert contents(copied) == wanted
+
+
+@pytest.mark.parametrize(
+    "name", ["", "name", "a/b/c", "https://github.com/a/b", "a/b.git", "a b/c", "-a/b", "a/..", "a/b\n"]
+)
+def test_repository_refuses_what_cannot_be_a_name(copied, name):
     before = contents(copied)
     with pytest.raises(commands.Stop) as error:
         commands.repository(name, copied)
-    assert "OWNER/NAME" in str(error.value)
+    assert "OWNER/NAME" in str(error.value) and repr(name) in str(error.value)
     assert contents(copied) == before
 
 
 def test_repository_needs_its_line_in_pyproject(copied):
     (copied / "pyproject.toml").write_text("[project]\n")
-    with pytest.raises(commands.Stop, match="no line"):
+    with pytest.raises(commands.Stop) as error:
         commands.repository("a/b", copied)
+    assert "pyproject.toml" in sentence(error) and commands.UNSET in sentence(error)
 
 
-def test_the_name_is_nowhere_else():
-    owner = commands.current_repository(ROOT)
-    known = {ROOT / "pyproject.toml", *ROOT.glob("*.md"), *commands.notebooks(ROOT)}
-    sources = [p for folder in ("d2lseg", "tools", "tests", ".github") for p in (ROOT / folder).rglob("*.*")]
-    for path in sources:
-        if path.suffix in {".py", ".yml", ".md"} and path not in known:
-            assert f"github.com/{owner}" not in path.read_text(encoding="utf-8"), path
+def test_a_notebook_without_its_badge_stops_before_anything_is_written(copied):
+    path = commands.notebooks(copied)[-1]
+    book = json.loads(path.read_text(encoding="utf-8"))
+    book["cells"][0]["source"] = ["# Title"]
+    path.write_text(json.dumps(book), encoding="utf-8")
+    before = contents(copied)
+    with pytest.raises(commands.Stop) as error:
+        commands.repository("a/b", copied)
+    assert path.relative_to(copied).as_posix() in sentence(error) and "badge" in sentence(error)
+    assert contents(copied) == before
+
+
+needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not on this machine")
+
+
+def origin(root, url):
+    """Make a folder a clone of an address."""
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    subprocess.run(["git", "remote", "add", "origin", url], cwd=root, check=True)
+
+
+@needs_git
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://github.com/own-er/na.me",
+        "https://github.com/own-er/na.me.git",
+        "https://github.com/own-er/na.me/",
+        "https://user:secret@github.com/own-er/na.me.git",
+        "git@github.com:own-er/na.me.git",
+        "git@github.com:own-er/na.me",
+        "ssh://git@github.com/own-er/na.me.git",
+    ],
+)
+def test_without_a_name_the_git_remote_is_read(mini, url):
+    origin(mini, url)
+    assert commands.remote_repository(mini) == "own-er/na.me"
+
+
+@needs_git
+@pytest.mark.parametrize(
+    "url", ["https://me:secret@git.example.org/a/b.git", "https://github.com/a", "/srv/a/b"]
+)
+def test_a_remote_elsewhere_is_told_without_its_password(mini, url):
+    origin(mini, url)
+    with pytest.raises(commands.Stop) as error:
+        commands.remote_repository(mini)
+    assert "OWNER/NAME" in sentence(error) and url.rpartition("@")[2].removeprefix("https://") in sentence(
+        error
+    )
+    assert "secret" not in sentence(error)
+
+
+@needs_git
+def test_a_clone_around_the_course_does_not_count(mini):
+    origin(mini.parent, "https://github.com/somebody/else")
+    with pytest.raises(commands.Stop) as error:
+        commands.remote_repository(mini)
+    assert "'origin'" in sentence(error) and "OWNER/NAME" in sentence(error)
+
+
+def test_without_git_the_name_is_asked_for(mini, monkeypatch):
+    monkeypatch.setenv("PATH", str(mini))
+    with pytest.raises(commands.Stop) as error:
+        commands.remote_repository(mini)
+    assert "git is not installed" in sentence(error) and "OWNER/NAME" in sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"), [(["a/b"], "a/b"), ([], "from/remote"), (["--unset"], None), ([""], "")]
+)
+def test_the_command_line_says_which_name(monkeypatch, argv, name):
+    called = []
+    monkeypatch.setattr(commands, "remote_repository", lambda root: "from/remote")
+    monkeypatch.setattr(commands, "repository", lambda name, root: called.append(name))
+    assert commands.main(["repository", *argv]) == 0
+    assert called == [name]
+
+
+@pytest.mark.parametrize(
+    ("state", "here", "status", "printed"),
+    [
+        (None, "own/fork", 0, "python3 tasks.py repository own/fork\n"),
+        ("own/course", "own/course", 0, ""),
+        ("own/course", "Own/Course", 0, ""),
+        ("own/course", "own/fork", 1, "python3 tasks.py repository own/fork\n"),
+    ],
+)
+def test_check_prints_the_one_command(copied, capsys, state, here, status, printed):
+    commands.repository(state, copied)
+    before = contents(copied)
+    capsys.readouterr()
+    assert commands.check_repository({"GITHUB_REPOSITORY": here}, copied) == status
+    assert capsys.readouterr().out == printed
+    assert contents(copied) == before
+    if printed:
+        commands.repository(printed.split()[-1], copied)
+        assert commands.check_repository({"GITHUB_REPOSITORY": here}, copied) == 0, "the command is right"
+
+
+def test_check_is_for_github_actions(monkeypatch, capsys):
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    assert commands.main(["repository", "--check"]) == 2
+    assert "GITHUB_REPOSITORY" in capsys.readouterr().err
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    assert "run: python tasks.py repository --check" in workflow
+
+
+def test_no_page_and_no_code_names_a_repository():
+    name, strangers = commands.current_repository(ROOT), "github.com/" + "d2lseg/"
+    folders = ("d2lseg", "tools", "tests", ".github", "docs", "data", "benchmarks")
+    sources = [
+        p for folder in folders for p in (ROOT / folder).rglob("*.*") if p.suffix in {".py", ".yml", ".md"}
+    ]
+    for path in [*sources, *ROOT.glob("*.md"), ROOT / "Makefile"]:
+        text = path.read_text(encoding="utf-8")
+        assert strangers not in text, path
+        assert name is None or f"github.com/{name}" not in text, path
+    for path in [ROOT / "pyproject.toml", *commands.notebooks(ROOT)]:
+        assert name is not None or strangers not in path.read_text(encoding="utf-8"), path
 
 
 def test_ci_runs_make_test():
