@@ -59,7 +59,7 @@ def test_the_build_and_its_reason(case, build, words):
     assert choice.index == torch_build.INDEX == "https://download.pytorch.org/whl/cpu"
     line = choice.line()
     other = {"cpu": "default", "default": "cpu"}[build]
-    assert words in line and f"set D2LSEG_TORCH={other}" in line and "\n" not in line
+    assert words in line and f"D2LSEG_TORCH={other}" in line and "\n" not in line
     assert (torch_build.INDEX in line) == (build == "cpu" or "answer" in words)
 
 

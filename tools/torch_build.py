@@ -30,7 +30,7 @@ class Choice:
         """Say which build is installed, and how to get the other one."""
         other = BUILDS[self.build == "cpu"]
         what = f"the CPU build from {self.index}" if self.build == "cpu" else "pip's default build"
-        how = f"for the other delete .venv, set D2LSEG_TORCH={other} and start again"
+        how = f"for the other build, delete .venv and start again with D2LSEG_TORCH={other}"
         return f"PyTorch: {what}, because {self.why} ({how})."
 
 
