@@ -26,8 +26,9 @@ def mini(tmp_path, monkeypatch):
     root.mkdir()
     (root / "requirements.txt").write_text("# nothing\n")
     (root / "pyproject.toml").write_text('Repository = "https://github.com/own/course"\n')
-    monkeypatch.setattr(commands, "DISK_GB", 0.01)
+    monkeypatch.setattr(commands, "DISK_GB", {"cpu": 0.01, "default": 0.01})
     monkeypatch.delenv("D2LSEG_DISK_GB", raising=False)
+    monkeypatch.setenv("D2LSEG_TORCH", "default")  # nothing here needs torch
     return root
 
 
@@ -78,10 +79,11 @@ def test_the_oldest_python_agrees_with_pyproject():
 # --- set-up -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_set_up_installs_once_and_again_only_after_a_change(mini, monkeypatch):
     calls = []
     real = commands.install
-    monkeypatch.setattr(commands, "install", lambda root: (calls.append(root), real(root)))
+    monkeypatch.setattr(commands, "install", lambda root, extra: (calls.append(root), real(root, extra)))
     assert commands.setup(mini)  # a real environment, with a real pip
     assert commands.usable(mini)
     assert not commands.setup(mini) and len(calls) == 1
@@ -101,6 +103,7 @@ def test_set_up_installs_once_and_again_only_after_a_change(mini, monkeypatch):
     assert commands.setup(mini) and commands.usable(mini)
 
 
+@pytest.mark.slow
 def test_an_environment_made_by_hand_is_kept(mini):
     subprocess.run([sys.executable, "-m", "venv", mini / ".venv"], check=True)
     mark = mini / ".venv" / "mark"
@@ -121,17 +124,35 @@ def test_the_fingerprint_sees_requirements_pyproject_python_and_place(mini, tmp_
     assert commands.fingerprint(mini) == seen[-1]
 
 
-def fake_venv(root, status, log):
-    """Put a Python in place that writes a log as pip does, and exits with a status."""
+def fake_venv(root, status, log, torch="", settings=""):
+    """Put a Python in place whose pip notes what it is to do, writes a log and exits with a status.
+
+    ``torch`` is the version of PyTorch in the environment, ``settings`` what ``pip config list`` prints.
+    """
     python = commands.venv_python(root)
     python.parent.mkdir(parents=True)
     version = " ".join(str(n) for n in sys.version_info[:3])
-    (root / "said").write_text(log)
+    for name, text in {"said": log, "torch": torch, "settings": settings}.items():
+        (root / name).write_text(text)
     python.write_text(
-        f'#!/bin/sh\nif [ "$1" = -c ]; then echo "{version}"; exit 0; fi\n'
-        f'cp {root}/said "$4"\nexit {status}\n'  # $4 is the log: -m pip --log LOG install ...
+        "#!/bin/sh\n"
+        f'case "$1 $2 $3" in\n'
+        f'"-c "*metadata*) test -s "{root}/torch" && cat "{root}/torch"; exit;;\n'
+        f'"-c "*) echo "{version}"; exit;;\n'
+        f'"-m pip config") cat "{root}/settings"; exit;;\n'
+        "esac\n"
+        f'cp "{root}/said" "$4"\n'  # -m pip --log LOG install ...
+        f'shift 5; echo "$@" >> "{root}/calls"\nexit {status}\n'
     )
     python.chmod(0o755)
+
+
+def installed(root):
+    """List what the fake pip was told to install, one line a call, and forget it."""
+    calls = root / "calls"
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    calls.unlink(missing_ok=True)
+    return lines
 
 
 needs_sh = pytest.mark.skipif(os.name == "nt", reason="simulates pip with a shell script")
@@ -171,6 +192,56 @@ def test_the_stamp_of_an_earlier_success_goes_when_pip_fails(mini):
     assert not (mini / ".venv" / "setup-stamp").exists()
 
 
+@needs_sh
+def test_lab_and_test_share_an_environment(mini, capsys):
+    fake_venv(mini, 0, "fine", torch="2.9.0")
+    assert commands.setup(mini, "lab") and installed(mini) == ["-e .[lab]"]
+    assert not commands.setup(mini, "lab") and installed(mini) == []
+    capsys.readouterr()
+    assert commands.setup(mini, "dev") and installed(mini) == ["-r requirements.txt"]
+    assert "adding the test tools" in capsys.readouterr().out
+    assert not commands.setup(mini, "dev") and not commands.setup(mini, "lab"), "dev includes lab"
+    assert installed(mini) == []
+
+    (mini / "pyproject.toml").write_text("# something else\n")
+    assert commands.setup(mini, "lab") and installed(mini) == ["-e .[lab]"]
+    assert "requirements have changed" in capsys.readouterr().out
+    assert commands.setup(mini, "dev") and installed(mini) == ["-r requirements.txt"]
+
+
+@needs_sh
+@pytest.mark.parametrize("stamp", ["", "of an earlier version", "{} other", "{}"])
+def test_a_stamp_that_says_something_else_does_not_count(mini, stamp):
+    fake_venv(mini, 0, "fine", torch="2.9.0")
+    (mini / ".venv" / "setup-stamp").write_text(stamp.format(commands.fingerprint(mini)))
+    assert commands.setup(mini, "lab")
+    assert not commands.setup(mini, "lab")
+
+
+@pytest.mark.parametrize(
+    ("argv", "extra"), [(["lab"], "lab"), (["test"], "dev"), (["render"], "dev"), (["setup"], "dev")]
+)
+def test_each_command_installs_what_it_needs(monkeypatch, argv, extra):
+    asked = []
+
+    def setup(root=ROOT, extra="dev"):
+        asked.append(extra)
+        raise commands.Stop("Enough.")
+
+    monkeypatch.setattr(commands, "setup", setup)
+    assert commands.main(argv) == 2
+    assert asked == [extra]
+
+
+def test_requirements_are_dev_and_dev_includes_lab():
+    assert (ROOT / "requirements.txt").read_text() == "-e .[dev]\n"
+    text = (ROOT / "pyproject.toml").read_text()
+    lab = text.split("\nlab = [")[1].split("\n]")[0]
+    assert "jupyterlab" in lab and not any(tool in lab for tool in ("pytest", "nbval", "ruff"))
+    assert '"d2lseg[lab]"' in text.split("\ndev = [")[1].split("\n]")[0]
+
+
+@pytest.mark.slow
 def test_a_real_pip_without_a_network(mini, monkeypatch):
     (mini / "requirements.txt").write_text("d2lseg-a-package-that-is-nowhere\n")
     for name, value in {"PIP_INDEX_URL": NOWHERE, "PIP_EXTRA_INDEX_URL": NOWHERE, "PIP_RETRIES": "0"}.items():
@@ -182,11 +253,15 @@ def test_a_real_pip_without_a_network(mini, monkeypatch):
 
 def test_a_full_disk_is_told_before_anything_is_made(mini, monkeypatch):
     monkeypatch.setattr(commands.shutil, "disk_usage", lambda _: SimpleNamespace(free=2.5e9))
-    monkeypatch.setattr(commands, "DISK_GB", 8)
+    monkeypatch.setattr(commands, "DISK_GB", {"cpu": 3, "default": 8})
     with pytest.raises(commands.Stop) as error:
         commands.setup(mini)
-    assert "2.5 GB free" in sentence(error) and "needs 8 GB" in sentence(error)
+    assert "2.5 GB free" in sentence(error) and "needs 3 GB" in sentence(error)
+    assert "D2LSEG_TORCH" not in sentence(error), "there is nothing smaller"
     assert not (mini / ".venv").exists()
+    with pytest.raises(commands.Stop) as error:
+        commands.check_disk(mini, {}, "default")
+    assert "needs 8 GB" in sentence(error) and "D2LSEG_TORCH=cpu" in sentence(error)
     commands.check_disk(mini, {"D2LSEG_DISK_GB": "2"})
     with pytest.raises(commands.Stop, match="'much'"):
         commands.check_disk(mini, {"D2LSEG_DISK_GB": "much"})
@@ -239,7 +314,7 @@ def test_unknown_commands_and_options_are_refused(capsys):
 def lab(monkeypatch):
     """Run ``lab`` up to the point where JupyterLab would start; gives its command line."""
     started = []
-    monkeypatch.setattr(commands, "setup", lambda root: False)
+    monkeypatch.setattr(commands, "setup", lambda root, extra="dev": False)
     monkeypatch.setattr(commands, "hand_over", lambda command, root: (started.append(command), 0)[1])
     monkeypatch.setattr(commands, "is_root", lambda: False)
     monkeypatch.setattr(commands, "in_container", lambda: False)
@@ -338,8 +413,8 @@ def test_kernels_of_the_environment_come_first(tmp_path, monkeypatch):
 
 def test_the_stages_run_everything_in_order():
     stages = commands.test_stages(ROOT)
-    ruff, unit, notebooks = (command for _, command in stages)
-    assert ruff == ["ruff", "check", "."]
+    ruff, form, unit, notebooks = (command for _, command in stages)
+    assert ruff == ["ruff", "check", "."] and form == ["ruff", "format", "--check", "."]
     assert {"--cov=d2lseg", "--cov-branch", "--cov-fail-under=90"} <= set(unit)
     names = [name for name in notebooks if name.endswith(".ipynb")]
     lessons = sorted(n for n in names if "/solutions/" not in n)
@@ -353,7 +428,7 @@ def test_the_stages_run_everything_in_order():
 def test_every_stage_runs_and_any_failure_counts(mini, monkeypatch, capsys, fails):
     (mini / "notebooks").mkdir()
     (mini / "notebooks" / "00_x.ipynb").touch()
-    monkeypatch.setattr(commands, "setup", lambda root: False)
+    monkeypatch.setattr(commands, "setup", lambda root, extra="dev": False)
     stages = [(f"stage {n}", ["x", f"raise SystemExit({int(n in fails)})"]) for n in range(3)]
     monkeypatch.setattr(commands, "test_stages", lambda root: stages)
     run = subprocess.run
@@ -367,7 +442,7 @@ def test_every_stage_runs_and_any_failure_counts(mini, monkeypatch, capsys, fail
 
 
 def test_a_checkout_without_notebooks_is_told(mini, monkeypatch):
-    monkeypatch.setattr(commands, "setup", lambda root: False)
+    monkeypatch.setattr(commands, "setup", lambda root, extra="dev": False)
     with pytest.raises(commands.Stop) as error:
         commands.test(mini)
     assert "no notebooks" in sentence(error)

@@ -1,6 +1,6 @@
 """The commands behind ``tasks.py``: set up, open, test, render, pack, rename. Standard library only.
 
-Each command works from any folder, because it goes to the repository root first. What a reader can mend
+Each command works from any folder, because it goes to the repository root first. What a reader can fix
 stops a command with one sentence (``Stop``) and exit status 2; a failed check gives exit status 1.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -21,16 +22,20 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools import opening
+from tools import opening, torch_build
 
 ROOT = Path(__file__).resolve().parent.parent
 START = "notebooks/00_start_here.ipynb"
 COVERAGE = 90  # per cent of branches
 CELL_TIMEOUT = 900  # seconds; notebook 05 trains for minutes in one cell
 
-# A finished environment takes about 6 GB on Linux, where torch comes with its CUDA libraries, and pip unpacks
-# beside it. Elsewhere torch is much smaller.
-DISK_GB = 8 if sys.platform == "linux" else 3
+# By the build of PyTorch. On Linux the default one brings CUDA's libraries: the environment takes about 6 GB
+# with them, and pip unpacks beside it. Any other takes less than 2 GB.
+DISK_GB = {"cpu": 3, "default": 8 if sys.platform == "linux" else 3}
+
+# What pip is told to install, and which extras an environment has that was made for one of them.
+REQUIREMENTS = {"lab": ("-e", ".[lab]"), "dev": ("-r", "requirements.txt")}
+INCLUDES = {"lab": ("lab",), "dev": ("lab", "dev")}
 
 
 class Stop(Exception):
@@ -85,19 +90,19 @@ def usable(root: Path) -> bool:
     return run.returncode == 0 and run.stdout.split() == [str(n) for n in sys.version_info[:3]]
 
 
-def check_disk(root: Path, environ: Mapping[str, str]) -> None:
-    """Stop when the disk cannot hold the environment."""
-    wanted = environ.get("D2LSEG_DISK_GB", DISK_GB)
+def check_disk(root: Path, environ: Mapping[str, str], build: str = "cpu") -> None:
+    """Stop when the disk cannot hold the environment with this build of PyTorch."""
+    wanted = environ.get("D2LSEG_DISK_GB", DISK_GB[build])
     try:
         need = float(wanted)
     except ValueError:
         raise Stop(f"D2LSEG_DISK_GB must be a number of gigabytes, and it is {wanted!r}.") from None
     free = shutil.disk_usage(root).free / 1e9
     if free < need:
+        less = f", or set D2LSEG_TORCH=cpu, with which {DISK_GB['cpu']:g} GB are enough"
         raise Stop(
             f"The disk that holds {root} has {free:.1f} GB free and the installation needs {need:g} GB: "
-            "make room, or clone the course onto a larger disk (where pip is set to a CPU-only torch, "
-            "3 GB are enough: set D2LSEG_DISK_GB=3)."
+            f"make room or clone the course onto a larger disk{less if need > DISK_GB['cpu'] else ''}."
         )
 
 
@@ -163,21 +168,84 @@ def pip_trouble(log: str) -> str:
     return "its last lines above say why"
 
 
-def install(root: Path) -> None:
-    """Run ``pip install -r requirements.txt`` in the environment."""
+def pip_install(root: Path, *arguments: str) -> tuple[int, str]:
+    """Run ``pip install`` in the environment, and give its exit status and its log."""
     log, unfinished = root / ".venv" / "pip.log", root / ".venv" / "unfinished"
     log.unlink(missing_ok=True)
     unfinished.touch()
-    command = [venv_python(root), "-m", "pip", "--log", log, "install", "-r", "requirements.txt"]
+    command = [venv_python(root), "-m", "pip", "--log", log, "install", *arguments]
     status = subprocess.run(command, cwd=root, env=environment(root)).returncode
     unfinished.unlink()  # pip came to its end, so it has tidied up; a killed one leaves the mark
+    return status, log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+
+
+def ask_venv(root: Path, *arguments: str) -> str:
+    """Give what the environment's Python prints, or "" where it fails."""
+    command = [venv_python(root), *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(root))
+    return "" if run.returncode else run.stdout.strip()
+
+
+def torch_version(root: Path) -> str:
+    """Give the version of the environment's PyTorch, or "" where there is none."""
+    return ask_venv(root, "-c", "import importlib.metadata as m; print(m.version('torch'))")
+
+
+def torch_choice(root: Path) -> torch_build.Choice | None:
+    """Choose the build of PyTorch to install; None where nothing is to be chosen."""
+    if torch_version(root):
+        return None
+    system = platform.system()
+    settings = torch_build.pip_settings(ask_venv(root, "-m", "pip", "config", "list"))
+    try:
+        return torch_build.choose(
+            system,
+            os.environ,
+            settings,
+            lambda: torch_build.has_gpu(system),
+            lambda index: torch_build.answers(index, settings.get("proxy", "")),
+        )
+    except ValueError as error:
+        raise Stop(str(error)) from None
+
+
+def install_cpu_torch(root: Path, choice: torch_build.Choice) -> None:
+    """Install PyTorch's CPU build. Where that fails and nobody has asked for it, the default may follow."""
+    status, log = pip_install(root, "torch", "torchvision", "--index-url", choice.index)
+    if status and choice.asked:
+        raise Stop(
+            f"PyTorch's CPU build did not install from {choice.index} (pip's exit status is {status}): "
+            f"{pip_trouble(log)}; D2LSEG_TORCH=default takes pip's default build instead."
+        )
     if status:
-        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        raise Stop(f"The installation stopped (pip's exit status is {status}): {pip_trouble(text)}.")
+        print(f"PyTorch: pip's default build after all, because {pip_trouble(log)}.", flush=True)
+        check_disk(root, os.environ, "default")
+    elif "cpu" not in torch_version(root):  # constraints and further indexes of the caller's hold here too
+        print(f"PyTorch: by pip's own settings it is {torch_version(root)}, not the CPU build.", flush=True)
 
 
-def setup(root: Path = ROOT) -> bool:
+def install(root: Path, extra: str) -> None:
+    """Install an extra and all that it needs; PyTorch's CPU build comes first where it is the choice."""
+    choice = torch_choice(root)
+    if choice:
+        print(choice.line(), flush=True)
+        check_disk(root, os.environ, choice.build)
+        if choice.build == "cpu":
+            install_cpu_torch(root, choice)
+    status, log = pip_install(root, *REQUIREMENTS[extra])
+    if status:
+        raise Stop(f"The installation stopped (pip's exit status is {status}): {pip_trouble(log)}.")
+
+
+def setup(root: Path = ROOT, extra: str = "dev") -> bool:
     """Create ``.venv`` and install into it, unless nothing has changed since it was last done.
+
+    Parameters
+    ----------
+    root
+        The repository.
+    extra
+        "lab" for what a learner needs, "dev" for that and the test tools.
 
     Returns
     -------
@@ -191,16 +259,21 @@ def setup(root: Path = ROOT) -> bool:
     """
     stamp, wanted = root / ".venv" / "setup-stamp", fingerprint(root)
     works = usable(root) and not (root / ".venv" / "unfinished").exists()
-    if works and stamp.exists() and stamp.read_text() == wanted:
+    digest, _, has = stamp.read_text().partition(" ") if works and stamp.exists() else ("", "", "")
+    if digest == wanted and extra in INCLUDES.get(has, ()):
         return False
     stamp.unlink(missing_ok=True)
     if not works:
         print("Set-up: making .venv and installing; the first time takes some minutes.", flush=True)
         make_venv(root)
-    else:
+    elif digest == wanted:
+        print("Set-up: adding the test tools.", flush=True)
+    elif digest:
         print("Set-up: the requirements have changed, installing again.", flush=True)
-    install(root)
-    stamp.write_text(wanted)
+    else:
+        print("Set-up: installing into the .venv that is there.", flush=True)
+    install(root, extra)
+    stamp.write_text(f"{wanted} {extra}")
     return True
 
 
@@ -271,7 +344,7 @@ def leave_out_news(root: Path) -> None:
 
 def lab(extra: Sequence[str], root: Path = ROOT) -> int:
     """Open JupyterLab on the first notebook."""
-    setup(root)
+    setup(root, "lab")
     try:
         given = [*shlex.split(os.environ.get("LAB_ARGS", "")), *extra]
     except ValueError as error:
@@ -303,6 +376,7 @@ def test_stages(root: Path) -> list[tuple[str, list[str]]]:
     nbval = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}", "--durations=10"]
     return [
         ("ruff (code and notebooks)", ["ruff", "check", "."]),
+        ("ruff's format", ["ruff", "format", "--check", "."]),
         (f"unit tests (branch coverage of {COVERAGE} % or more)", ["pytest", "tests", *unit]),
         (f"notebooks ({len(names)}, run by nbval)", ["pytest", *nbval, *names]),
     ]
@@ -513,7 +587,7 @@ def parser() -> argparse.ArgumentParser:
     state.add_argument("name", nargs="?", metavar="OWNER/NAME", help="default: that of the git remote origin")
     state.add_argument("--unset", action="store_true", help="on Colab, files are uploaded instead")
     state.add_argument("--check", action="store_true", help="compare it with GITHUB_REPOSITORY (in CI)")
-    sub.add_parser("setup", help="make .venv and install, nothing more")
+    sub.add_parser("setup", help="make .venv and install, with the test tools; nothing more")
     return top
 
 
