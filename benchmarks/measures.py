@@ -61,8 +61,8 @@ class Plan:
 
 QUICK = Plan(
     batch=2,
-    crop=(64, 128),
-    size=(72, 136),
+    crop=(32, 64),
+    size=(36, 72),
     pictures=24,
     rounds=1,
     workers=0,
