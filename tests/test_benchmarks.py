@@ -269,12 +269,14 @@ def test_loaders_are_counted_from_the_fourth_batch_on(monkeypatch):
     assert measures.pictures_per_second(loader()) == 5 * 2 / (2 * 0.5)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_process_itself(folder):
     small = measures.in_process("loading", "ours", folder, 2, 64, 64)
     large = measures.in_process("loading", "textbook", folder, 2, 64, 64)
     assert large["mib"] - small["mib"] > 100, "the table of colours alone takes 128 MiB"
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_prediction_is_measured_from_the_loaded_model_on():
     found = measures.in_process("photo", "float32", 70, 90)
     assert 0 < found["mib"] < 200 and found["seconds"] > 0

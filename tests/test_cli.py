@@ -882,6 +882,7 @@ def torchrun(*words):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
 def test_two_processes_train_and_score_as_one_and_print_once(folder, tmp_path):
     out = tmp_path / "run"

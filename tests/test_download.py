@@ -616,6 +616,7 @@ def stage(root):
     return "downloading" if (root / ".set.tar.part").exists() else "nothing yet"
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_twenty_random_moments_leaves_nothing_half(hosts, content, source, tmp_path):
     host = hosts(content)
     archive = archive_of(content, host.url)
@@ -644,6 +645,7 @@ def test_a_process_killed_at_twenty_random_moments_leaves_nothing_half(hosts, co
     assert sum(found.values()) == 20 and min(found["downloading"], found["unpacking"]) >= 3
 
 
+@pytest.mark.slow
 def test_a_process_killed_again_and_again_arrives_in_the_end(hosts, content, source, tmp_path):
     host = hosts(content)
     host.pace = 0.03
@@ -691,6 +693,7 @@ def test_what_another_has_put_there_meanwhile_is_used(content, source, tmp_path,
     assert folders == [tmp_path / FOLDER] and files_in(tmp_path / FOLDER) == files_in(source / FOLDER)
 
 
+@pytest.mark.slow
 def test_a_killed_process_frees_the_one_that_waits(hosts, content, source, tmp_path):
     host = hosts(content)
     host.gate.clear()

@@ -402,6 +402,7 @@ def photo(path, height, width):
     return path
 
 
+@pytest.mark.slow
 @needs_proc
 def test_the_logits_of_the_whole_picture_never_exist(tmp_path):
     """A tall picture: 84 bytes x 4.8 million are 385 MiB of logits, and those of a row of tiles 16 MiB."""
@@ -412,6 +413,7 @@ def test_the_logits_of_the_whole_picture_never_exist(tmp_path):
     assert held[0] == (21, 6000, 800) and held[1] > 385  # the proof that the measurement sees them
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_photo_of_24_megapixels_needs_less_than_a_gibibyte(tmp_path):
     """From the file to the classes, with the tiles that are used by default."""

@@ -78,6 +78,7 @@ def test_the_oldest_python_agrees_with_pyproject():
 # --- set-up -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_set_up_installs_once_and_again_only_after_a_change(mini, monkeypatch):
     calls = []
     real = commands.install
@@ -101,6 +102,7 @@ def test_set_up_installs_once_and_again_only_after_a_change(mini, monkeypatch):
     assert commands.setup(mini) and commands.usable(mini)
 
 
+@pytest.mark.slow
 def test_an_environment_made_by_hand_is_kept(mini):
     subprocess.run([sys.executable, "-m", "venv", mini / ".venv"], check=True)
     mark = mini / ".venv" / "mark"
@@ -171,6 +173,7 @@ def test_the_stamp_of_an_earlier_success_goes_when_pip_fails(mini):
     assert not (mini / ".venv" / "setup-stamp").exists()
 
 
+@pytest.mark.slow
 def test_a_real_pip_without_a_network(mini, monkeypatch):
     (mini / "requirements.txt").write_text("d2lseg-a-package-that-is-nowhere\n")
     for name, value in {"PIP_INDEX_URL": NOWHERE, "PIP_EXTRA_INDEX_URL": NOWHERE, "PIP_RETRIES": "0"}.items():

@@ -309,6 +309,7 @@ print(*epochs)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX")
 def test_a_training_killed_20_times_goes_on_and_ends_as_if_it_never_was(tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(ROOT), str(ROOT / "tests")]
