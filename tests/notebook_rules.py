@@ -5,6 +5,7 @@ import statistics
 
 import nbformat
 
+from d2lseg.exercises._engine import NOT_YET, RIGHT
 from tools import opening, render
 
 HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
@@ -48,8 +49,8 @@ def opening_faults(book, name, repo):
     return faults
 
 
-def frame_faults(book, name, last):
-    """The headings of a lesson, in their order, and its links to the next lesson and the solutions."""
+def frame_faults(book, name, following):
+    """The headings of a lesson, in their order, and its links to the solutions and to the lesson after it."""
     text, at, faults = prose(book), 0, []
     for heading in (*HEAD, "## 1. ", "## Your turn", "## Recap"):
         found = re.compile("^(?:- )?" + re.escape(heading), re.MULTILINE).search(text, at)
@@ -57,8 +58,8 @@ def frame_faults(book, name, last):
             at = found.end()
         else:
             faults.append(f"{heading!r} is missing, or not in its place")
-    if not last and "Next: [" not in text[at:]:
-        faults.append("no 'Next: [...](...)' after the recap")
+    if following and f"]({following}.ipynb" not in text[at:]:
+        faults.append(f"no link to {following}.ipynb after the recap")
     if f"](solutions/{name}.ipynb)" not in text:
         faults.append(f"no link to solutions/{name}.ipynb")
     return faults
@@ -96,7 +97,7 @@ def exercises(book, tag):
 
 
 def exercise_faults(book, name):
-    """3 to 5 numbered exercises, ten or more in a hunt, each a stub whose kept verdict is "Not yet"."""
+    """3 to 5 numbered exercises, ten or more in a hunt, each a stub that is kept as not yet solved."""
     found, faults = exercises(book, "exercise"), []
     if name in MANY:
         if len(found) < MANY_FEWEST:
@@ -109,8 +110,8 @@ def exercise_faults(book, name):
         if len(cells) != 1:
             faults.append(f"{heading!r} has {len(cells)} cells tagged 'exercise', not one")
         for cell in cells:
-            if not printed(cell).startswith("Not yet"):
-                faults.append(f"{heading!r} is kept with {printed(cell)[:40]!r}, not 'Not yet'")
+            if not printed(cell).startswith(NOT_YET):
+                faults.append(f"{heading!r} is kept with {printed(cell)[:40]!r}, not {NOT_YET!r}")
     return faults
 
 
@@ -124,8 +125,8 @@ def solution_faults(lesson, solution):
     for heading, cells in solved:
         if not any(re.search(r"^\s*assert ", cell.source, re.MULTILINE) for cell in cells):
             faults.append(f"{heading!r} has no cell tagged 'solution' that asserts")
-        elif "Right." not in "".join(map(printed, cells)):
-            faults.append(f"{heading!r} is kept without the verdict 'Right.'")
+        elif RIGHT not in "".join(map(printed, cells)).splitlines():
+            faults.append(f"{heading!r} is kept without the verdict {RIGHT!r}")
     return faults
 
 
@@ -204,7 +205,7 @@ def size_faults(path):
     return [f"{size / 1e6:.2f} MB, over 1 MB"] if size > render.LARGEST else []
 
 
-def all_faults(path, root, repo, last=False):
+def all_faults(path, root, repo):
     """Hold one notebook to all rules.
 
     Parameters
@@ -215,8 +216,6 @@ def all_faults(path, root, repo, last=False):
         The repository.
     repo
         OWNER/NAME, or None where it is unset.
-    last
-        Whether it is the last lesson, which links to no other.
     """
     name = path.relative_to(root / "notebooks").with_suffix("").as_posix()
     book = nbformat.read(path, as_version=4)
@@ -225,4 +224,6 @@ def all_faults(path, root, repo, last=False):
     if name.startswith("solutions/"):
         lesson = nbformat.read(root / "notebooks" / f"{path.stem}.ipynb", as_version=4)
         return faults + solution_faults(lesson, book)
-    return faults + frame_faults(book, name, last) + exercise_faults(book, name)
+    lessons = sorted(lesson.stem for lesson in path.parent.glob("*.ipynb"))
+    following = next((lesson for lesson in lessons if lesson > name), None)  # None after the last lesson
+    return faults + frame_faults(book, name, following) + exercise_faults(book, name)

@@ -7,6 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_rules import all_faults, exercise_faults, opening_faults
 
+from d2lseg.exercises._engine import NOT_YET, RIGHT
 from tools import commands, opening
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ def test_the_course_is_whole(folder):
 
 @pytest.mark.parametrize("path", commands.notebooks(ROOT), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_notebook_keeps_the_rules(path):
-    faults = all_faults(path, ROOT, REPO, last=path.stem == COURSE[-1])
+    faults = all_faults(path, ROOT, REPO)
     assert not faults, "\n" + "\n".join(faults)
 
 
@@ -64,11 +65,9 @@ def sample_lesson(repo="o/n"):
     cells.append(new_markdown_cell("## Your turn"))
     for k in (1, 2, 3):
         cells.append(new_markdown_cell(f"### Exercise 00.{k}: try\n\nDo it."))
-        cells.append(code("answer = ...\ncheck.it(answer)", "exercise", "Not yet. Hint: think"))
+        cells.append(code("answer = ...\ncheck.it(answer)", "exercise", f"{NOT_YET} Hint: think"))
     cells.append(
-        new_markdown_cell(
-            "## Recap\n\n- x\n\n[solutions](solutions/00_a.ipynb)\n\nNext: [01](00_a.ipynb#recap)"
-        )
+        new_markdown_cell("## Recap\n\n- x\n\n[solutions](solutions/00_a.ipynb)\n\nNext: [01](01_b.ipynb)")
     )
     return cells
 
@@ -78,7 +77,7 @@ def sample_solution(repo="o/n"):
     cells = first_cells("solutions/00_a", repo)
     for k in (1, 2, 3):
         cells.append(new_markdown_cell(f"### Exercise 00.{k}: try\n\nBecause."))
-        cells.append(code("answer = 1\nassert check.it(answer)", "solution", "Right."))
+        cells.append(code("answer = 1\nassert check.it(answer)", "solution", RIGHT))
     return cells
 
 
@@ -92,6 +91,7 @@ def lay(root, lesson, solution, metadata=None, repo="o/n"):
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         book = new_notebook(cells=cells, metadata={"kernelspec": kernel, **(metadata or {})})
         nbformat.write(book, path)
+    nbformat.write(new_notebook(), root / "notebooks" / "01_b.ipynb")  # the lesson after it
     return [fault for path in paths for fault in all_faults(path, root, repo)]
 
 
@@ -161,7 +161,14 @@ BROKEN = {
     "order": (swap(2, "**You will do**", "**Time** **You will do**"), "'**You will do**' is missing"),
     "steps": (swap(3, "## 1. Look", "## Look"), "'## 1. ' is missing"),
     "recap": (swap(-1, "## Recap", "## End"), "'## Recap' is missing"),
-    "next": (swap(-1, "Next", "Then"), "no 'Next"),
+    "next": (swap(-1, "](01_b.ipynb)", "](00_a.ipynb)"), "no link to 01_b.ipynb"),
+    "next, but before the recap": (
+        lambda a, b: (
+            swap(3, "[up]", "[on](01_b.ipynb) [up]")(a, b),
+            swap(-1, "](01_b.ipynb)", "](00_a.ipynb)")(a, b),
+        ),
+        "no link to 01_b.ipynb",
+    ),
     "solutions link": (swap(-1, "](solutions/00_a.ipynb)", "](00_a.ipynb)"), "no link to solutions"),
     "median": (lambda a, b: a.extend(code("x = 1\n" * 7) for _ in range(9)), "the median code cell has"),
     "longest": (swap(4, "6 * 7", "6 * 7\n" * 21), "cell 4 has 21 lines"),
@@ -172,11 +179,11 @@ BROKEN = {
     ),
     "number": (swap(6, "00.1", "00.2"), "not numbered 00.1"),
     "no stub": (lambda a, b: a.pop(7), "0 cells tagged 'exercise'"),
-    "solved": (lambda a, b: a[7].outputs[0].update(text="Right."), "kept with 'Right.'"),
+    "solved": (lambda a, b: a[7].outputs[0].update(text=RIGHT), f"kept with {RIGHT!r}"),
     "other heading": (lambda a, b: b[2].update(source="### Exercise 00.1: else"), "the solutions are headed"),
     "unsolved": (lambda a, b: b.pop(3), "has no cell tagged 'solution'"),
     "no assert": (lambda a, b: b[3].update(source="check.it(1)"), "has no cell tagged 'solution'"),
-    "wrong solution": (lambda a, b: b[3].outputs[0].update(text="Not right"), "without the verdict"),
+    "wrong solution": (lambda a, b: b[3].outputs[0].update(text=f"Not {RIGHT}"), "without the verdict"),
     "order of runs": (lambda a, b: a[4].update(execution_count=17), "not once each from the top"),
     "no outputs": (
         lambda a, b: [c.update(outputs=[]) for c in b if c.cell_type == "code"],
@@ -224,7 +231,7 @@ def test_only_a_hunt_has_many_exercises(name, count, faults):
     cells = []
     for k in range(1, count + 1):
         cells.append(new_markdown_cell(f"### Exercise {name[:2]}.{k}: mend it"))
-        cells.append(code("check.it(answer)", "exercise", "Not yet. Hint: think"))
+        cells.append(code("check.it(answer)", "exercise", f"{NOT_YET} Hint: think"))
     assert exercise_faults(new_notebook(cells=cells), name) == faults
 
 

@@ -57,6 +57,7 @@ def test_the_wheel_command_prints_where_it_is(tmp_path, monkeypatch, capsys, rea
     )
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_packages_version(wheel):
     assert wheel.name.startswith(f"d2lseg-{__version__}-py3-none-any")
 
@@ -77,6 +78,7 @@ def missing(found):
     return sorted({*sprites, *modules, *results, "d2lseg/sprites/NOTICE.md"} - set(found))
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_modules_sprites_results_and_licences(wheel):
     found = names(wheel)
     assert missing(found) == []
@@ -87,6 +89,7 @@ def test_the_wheel_holds_modules_sprites_results_and_licences(wheel):
     assert {name.split("/")[0].split("-")[0] for name in found} == {"d2lseg"}, "nothing but the package"
 
 
+@pytest.mark.slow
 def test_a_wheel_without_a_sprite_would_be_found(wheel):
     assert missing([n for n in names(wheel) if not n.endswith("fluent/cow.png")]) == [
         "d2lseg/sprites/fluent/cow.png"
@@ -122,6 +125,7 @@ def bare():
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH")}
 
 
+@pytest.mark.slow
 def test_the_installed_package_is_not_the_checkout(elsewhere, tmp_path):
     code = "import d2lseg, torch; from d2lseg import voc; print(d2lseg.__file__); print(voc.data_dir())"
     env = {k: v for k, v in bare().items() if k != "D2LSEG_DATA"} | {
@@ -140,6 +144,7 @@ def nbval(python, folder, data, *names):
     return run(command, cwd=folder, env=bare() | {"D2LSEG_DATA": str(data)})
 
 
+@pytest.mark.slow
 def test_kernels_elsewhere_use_the_wheel(elsewhere, tmp_path):
     place = str(elsewhere.parent.parent)
     book = new_notebook(cells=[new_code_cell(f"import d2lseg; assert d2lseg.__file__.startswith({place!r})")])
@@ -151,6 +156,7 @@ def test_kernels_elsewhere_use_the_wheel(elsewhere, tmp_path):
         nbval(elsewhere, tmp_path, tmp_path, "bad.ipynb")
 
 
+@pytest.mark.slow
 def test_notebooks_run_from_an_empty_folder_with_the_wheel_alone(elsewhere, tmp_path):
     place = tmp_path / "far"
     place.mkdir()
