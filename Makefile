@@ -1,7 +1,7 @@
 # Every command is in tasks.py; this only gives it short names.
 PYTHON ?= python3
 
-.PHONY: help lab test render repository setup
+.PHONY: help lab test render wheel repository setup
 
 help:
 	@$(PYTHON) tasks.py --help
@@ -17,7 +17,10 @@ test:
 render:
 	@$(PYTHON) tasks.py render $(NOTEBOOKS)
 
-# make repository NAME=owner/name
+wheel:
+	@$(PYTHON) tasks.py wheel
+
+# make repository NAME=owner/name, or without NAME to read it from git; to unset it: make repository NAME=--unset
 repository:
 	@$(PYTHON) tasks.py repository $(NAME)
 

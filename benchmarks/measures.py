@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from benchmarks import probe, textbook
-from d2lseg import backbones, fcn, metrics, voc
+from d2lseg import backbones, fcn, metrics, training, voc
 from d2lseg.engine import devices
-from d2lseg.training import evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -62,8 +61,8 @@ class Plan:
 
 QUICK = Plan(
     batch=2,
-    crop=(64, 128),
-    size=(72, 136),
+    crop=(32, 64),
+    size=(36, 72),
     pictures=24,
     rounds=1,
     workers=0,
@@ -176,8 +175,8 @@ def _without_result(step: Callable[[], Any]) -> Callable[[], None]:
     return timed
 
 
-def backbone_step(plan: Plan, precision: str) -> Callable[[], None]:
-    """Make the function that runs ResNet-18's backbone forward and backward, as our step does it."""
+def backbone_step(plan: Plan, precision: str) -> probe.Step:
+    """Make the step that runs ResNet-18's backbone forward and backward, as our step does it."""
     backbone = backbones.make_backbone("resnet18").to(memory_format=torch.channels_last).train()
     images = probe.standardised(probe.random_batch(plan.batch, plan.crop)[0])
     images = images.contiguous(memory_format=torch.channels_last)
@@ -188,7 +187,7 @@ def backbone_step(plan: Plan, precision: str) -> Callable[[], None]:
         backbone.zero_grad(set_to_none=True)
         maps.backward(torch.ones_like(maps))
 
-    return step
+    return probe.Step(backbone, step)
 
 
 def evaluation(plan: Plan) -> dict[str, Measure]:
@@ -211,7 +210,7 @@ def evaluation(plan: Plan) -> dict[str, Measure]:
     speed = in_turns(
         plan.rounds,
         textbook=pixels_per_second(lambda: textbook.evaluate(theirs, crops), 2 * plan.batch * cropped),
-        ours=pixels_per_second(lambda: evaluate(ours, pairs, CPU, best), 2 * plan.batch * whole),
+        ours=pixels_per_second(lambda: training.evaluate(ours, pairs, CPU, best), 2 * plan.batch * whole),
     )
     title = f"evaluation, {best}"
     return {

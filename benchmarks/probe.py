@@ -11,12 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from benchmarks import scenes, textbook
 from d2lseg import fcn, prediction, training, voc
@@ -80,8 +82,28 @@ def reset_peak() -> float:
     return peak_memory()
 
 
-def step_of(whose: str, batch: int, size: tuple[int, int]) -> Callable[[], Any]:
-    """Make a model and a batch, and give the function that takes one training step.
+@dataclass(frozen=True)
+class Step:
+    """What is timed, with the model that it changes, so that a test can see that it does.
+
+    Parameters
+    ----------
+    model : nn.Module
+        What the step computes with.
+    take : callable
+        Takes the step; without arguments.
+    """
+
+    model: nn.Module
+    take: Callable[[], Any]
+
+    def __call__(self) -> None:
+        """Take the step."""
+        self.take()
+
+
+def step_of(whose: str, batch: int, size: tuple[int, int]) -> Step:
+    """Make a model and the batch that `random_batch` draws; each call takes one training step on it.
 
     Parameters
     ----------
@@ -94,19 +116,34 @@ def step_of(whose: str, batch: int, size: tuple[int, int]) -> Callable[[], Any]:
 
     Returns
     -------
-    callable
-        Takes no argument.
+    Step
+        Called without arguments.
     """
     images, labels = random_batch(batch, size)
     if whose == "textbook":
         model = textbook.make_model()
         optimizer = textbook.make_optimizer(model)
         floats, classes = standardised(images), as_textbook(labels)
-        return lambda: textbook.train_step(model, optimizer, floats, classes)
-    # the engine of `training.train` itself, without its loop: a whole training would count its set-up too
-    run = training._Run(fcn.FCN32s(21), torch.device("cpu"), whose, 1e-3, 1e-2)
-    run.model.train()
-    return lambda: run.train_step(images, labels, 1e-3)
+        return Step(model, lambda: textbook.train_step(model, optimizer, floats, classes))
+    model = fcn.FCN32s(21).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
+    return Step(model, lambda: our_step(model, optimizer, images, labels, whose))
+
+
+def our_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    precision: str,
+) -> None:
+    """Take one step as `training.train` does; a test holds the two together."""
+    with training.autocast(torch.device("cpu"), precision):
+        logits = model(images)
+    loss = training.segmentation_loss(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
 
 
 def random_batch(batch: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,19 +5,9 @@ import statistics
 
 import nbformat
 
-from tools import render
+from d2lseg.exercises._engine import NOT_YET, RIGHT
+from tools import opening, render
 
-BADGE = (
-    "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-    "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name}.ipynb)"
-)
-SETUP = """\
-# Setup: on Colab this installs the course's module; anywhere else it does nothing.
-import importlib.util
-import sys
-
-if "google.colab" in sys.modules and importlib.util.find_spec("d2lseg") is None:
-    %pip install -q git+https://github.com/{repo}"""
 HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
 TAGS = {"setup", "exercise", "solution", "nbval-check-output", "nbval-ignore-output", "raises-exception"}
 EXERCISE = re.compile(r"^### (Exercise (\d\d)\.(\d+): \S.*)$", re.MULTILINE)
@@ -44,22 +34,23 @@ def prose(book):
 
 
 def opening_faults(book, name, repo):
-    """Title, badge and setup cell; they hold the repository's name."""
-    faults, number = [], name.removeprefix("solutions/")[:2]
-    lines = book.cells[0].source.splitlines() if book.cells else [""]
-    if not re.match(rf"# {number}\. \S", lines[0]):
-        faults.append(f"the first line is {lines[0]!r}, not '# {number}. Title'")
-    if BADGE.format(repo=repo, name=name) not in lines:
-        faults.append(f"the first cell has no Colab badge for {repo} and notebooks/{name}.ipynb")
+    """Title, badge and setup cell; the last two depend on the repository, which may be unset."""
+    faults, number, state = [], name.removeprefix("solutions/")[:2], repo or "an unset repository"
+    first = book.cells[0].source if book.cells else ""
+    title = first.partition("\n")[0]
+    if not re.match(rf"# {number}\. \S", title):
+        faults.append(f"the first line is {title!r}, not '# {number}. Title'")
+    if opening.WRITTEN.findall(first) != [opening.badge(repo, name)]:
+        faults.append(f"the first cell has no Colab badge, or a wrong one, for {state} and {name}.ipynb")
     if len(book.cells) < 2 or "setup" not in tags(book.cells[1]):
         faults.append("the second cell is not tagged 'setup'")
-    elif book.cells[1].source.strip() != SETUP.format(repo=repo):
-        faults.append(f"the setup cell is not the course's, for {repo}")
+    elif book.cells[1].source.strip() != opening.setup(repo):
+        faults.append(f"the setup cell is not the course's, for {state}")
     return faults
 
 
-def frame_faults(book, name, last):
-    """The headings of a lesson, in their order, and its links to the next lesson and the solutions."""
+def frame_faults(book, name, following):
+    """The headings of a lesson, in their order, and its links to the solutions and to the lesson after it."""
     text, at, faults = prose(book), 0, []
     for heading in (*HEAD, "## 1. ", "## Your turn", "## Recap"):
         found = re.compile("^(?:- )?" + re.escape(heading), re.MULTILINE).search(text, at)
@@ -67,8 +58,8 @@ def frame_faults(book, name, last):
             at = found.end()
         else:
             faults.append(f"{heading!r} is missing, or not in its place")
-    if not last and "Next: [" not in text[at:]:
-        faults.append("no 'Next: [...](...)' after the recap")
+    if following and f"]({following}.ipynb" not in text[at:]:
+        faults.append(f"no link to {following}.ipynb after the recap")
     if f"](solutions/{name}.ipynb)" not in text:
         faults.append(f"no link to solutions/{name}.ipynb")
     return faults
@@ -76,7 +67,8 @@ def frame_faults(book, name, last):
 
 def length_faults(book):
     """Short code cells: one idea each."""
-    lengths = [len(cell.source.splitlines()) for cell in code_cells(book)]
+    # The setup cell is the same in every notebook and nothing to read, so the median counts one line for it.
+    lengths = [1 if "setup" in tags(cell) else len(cell.source.splitlines()) for cell in code_cells(book)]
     faults = []
     if statistics.median(lengths) > MEDIAN:
         faults.append(f"the median code cell has {statistics.median(lengths)} lines, over {MEDIAN}")
@@ -105,7 +97,7 @@ def exercises(book, tag):
 
 
 def exercise_faults(book, name):
-    """3 to 5 numbered exercises, ten or more in a hunt, each a stub whose kept verdict is "Not yet"."""
+    """3 to 5 numbered exercises, ten or more in a hunt, each a stub that is kept as not yet solved."""
     found, faults = exercises(book, "exercise"), []
     if name in MANY:
         if len(found) < MANY_FEWEST:
@@ -118,8 +110,8 @@ def exercise_faults(book, name):
         if len(cells) != 1:
             faults.append(f"{heading!r} has {len(cells)} cells tagged 'exercise', not one")
         for cell in cells:
-            if not printed(cell).startswith("Not yet"):
-                faults.append(f"{heading!r} is kept with {printed(cell)[:40]!r}, not 'Not yet'")
+            if not printed(cell).startswith(NOT_YET):
+                faults.append(f"{heading!r} is kept with {printed(cell)[:40]!r}, not {NOT_YET!r}")
     return faults
 
 
@@ -133,8 +125,8 @@ def solution_faults(lesson, solution):
     for heading, cells in solved:
         if not any(re.search(r"^\s*assert ", cell.source, re.MULTILINE) for cell in cells):
             faults.append(f"{heading!r} has no cell tagged 'solution' that asserts")
-        elif "Right." not in "".join(map(printed, cells)):
-            faults.append(f"{heading!r} is kept without the verdict 'Right.'")
+        elif RIGHT not in "".join(map(printed, cells)).splitlines():
+            faults.append(f"{heading!r} is kept without the verdict {RIGHT!r}")
     return faults
 
 
@@ -213,7 +205,7 @@ def size_faults(path):
     return [f"{size / 1e6:.2f} MB, over 1 MB"] if size > render.LARGEST else []
 
 
-def all_faults(path, root, repo, last=False):
+def all_faults(path, root, repo):
     """Hold one notebook to all rules.
 
     Parameters
@@ -223,9 +215,7 @@ def all_faults(path, root, repo, last=False):
     root
         The repository.
     repo
-        OWNER/NAME.
-    last
-        Whether it is the last lesson, which links to no other.
+        OWNER/NAME, or None where it is unset.
     """
     name = path.relative_to(root / "notebooks").with_suffix("").as_posix()
     book = nbformat.read(path, as_version=4)
@@ -234,4 +224,6 @@ def all_faults(path, root, repo, last=False):
     if name.startswith("solutions/"):
         lesson = nbformat.read(root / "notebooks" / f"{path.stem}.ipynb", as_version=4)
         return faults + solution_faults(lesson, book)
-    return faults + frame_faults(book, name, last) + exercise_faults(book, name)
+    lessons = sorted(lesson.stem for lesson in path.parent.glob("*.ipynb"))
+    following = next((lesson for lesson in lessons if lesson > name), None)  # None after the last lesson
+    return faults + frame_faults(book, name, following) + exercise_faults(book, name)

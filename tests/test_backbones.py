@@ -111,7 +111,7 @@ def test_backbone_weights_from_a_file(tmp_path):
 
 def test_backbone_weights_that_do_not_fit_are_refused(tmp_path):
     torch.save({"conv1.weight": torch.ones(64, 3, 7, 7)}, tmp_path / "part.pth")
-    with pytest.raises(RuntimeError, match=r"part\.pth: not the weights of torchvision's ResNet-18"):
+    with pytest.raises(RuntimeError, match=r"part\.pth: .*ResNet-18"):
         backbones.make_backbone("resnet18", tmp_path / "part.pth")
     with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         backbones.make_backbone("resnet18", tmp_path / "none.pth")
@@ -160,7 +160,7 @@ def test_a_damaged_file_in_torchs_cache_is_downloaded_again(imagenet, capsys, da
 def test_a_download_with_the_wrong_hash_is_not_kept(imagenet):
     _, served, cached = imagenet
     served.write_bytes(served.read_bytes()[:-1] + b"x")
-    with pytest.raises(RuntimeError, match=r"ResNet-18 could not be downloaded .*invalid hash value"):
+    with pytest.raises(RuntimeError, match=r"ResNet-18 .*hash"):
         backbones.make_backbone("resnet18", "imagenet")
     assert list(cached.parent.iterdir()) == []
 
@@ -201,7 +201,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value, count)
     backbones.make_backbone("resnet18", tmp_path / "weights.pth")
     state["layer3.1.bn2.running_var"][:count] = value
     torch.save(state, tmp_path / "weights.pth")
-    words = rf"weights\.pth: {count} of the 256 values of 'layer3\.1\.bn2\.running_var' are NaN or infinite"
+    words = rf"weights\.pth: {count} of .*256 .*'layer3\.1\.bn2\.running_var'.* NaN"
     with pytest.raises(ValueError, match=words):
         backbones.make_backbone("resnet18", tmp_path / "weights.pth")
 
@@ -220,7 +220,7 @@ class Code:
 def test_code_in_a_file_of_weights_is_not_run(tmp_path, new):
     state = {"conv1.weight": torch.ones(64, 3, 7, 7), "more": Code(tmp_path / "was run")}
     torch.save(state, tmp_path / "bad.pth", _use_new_zipfile_serialization=new)
-    with pytest.raises(ValueError, match=r"bad\.pth: not a file of weights.*and no code"):
+    with pytest.raises(ValueError, match=r"bad\.pth: .*no code"):
         backbones.make_backbone("resnet18", tmp_path / "bad.pth")
     assert not (tmp_path / "was run").exists()
     torch.load(tmp_path / "bad.pth", weights_only=False)
@@ -232,7 +232,7 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path, new):
 )
 def test_files_that_are_no_weights_are_named(tmp_path, content):
     (tmp_path / "odd.pth").write_bytes(content)
-    with pytest.raises(ValueError, match=r"odd\.pth: not a file of weights, or damaged"):
+    with pytest.raises(ValueError, match=r"odd\.pth: .*weights"):
         backbones.make_backbone("resnet18", tmp_path / "odd.pth")
 
 
@@ -270,7 +270,7 @@ def test_a_full_memory_is_not_taken_for_a_damaged_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [torch.ones(3), [torch.ones(3)], {"epoch": 3, "state": {}}])
 def test_torch_files_of_something_else_are_named(tmp_path, content):
     torch.save(content, tmp_path / "odd.pth")
-    with pytest.raises(ValueError, match=r"odd\.pth: a torch file, but not one of weights alone"):
+    with pytest.raises(ValueError, match=r"odd\.pth: .*weights alone"):
         backbones.make_backbone("resnet18", tmp_path / "odd.pth")
 
 

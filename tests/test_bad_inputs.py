@@ -1,4 +1,4 @@
-"""One test for each row of docs/bad-inputs.md: the error that the table shows is the one that is raised."""
+"""One test for each row of docs/bad-inputs.md: the error names the file, the value and what to do."""
 
 import builtins
 import os
@@ -34,14 +34,26 @@ def load(bench):
     fcn.load(bench.checkpoint)
 
 
+# Where the faults are, as errors name it; SET stands for the dataset's folder.
+TRAIN = "SET/ImageSets/Segmentation/train.txt"
+IMAGE_A, IMAGE_B = "SET/JPEGImages/a.jpg", "SET/JPEGImages/b.png"
+MASK = "SET/SegmentationClass/a.png"
+CLASSES, CHECKPOINT = "SET/classes.txt", "SET/model.pt"
+DOCTOR = "python -m d2lseg doctor"  # advice that the doctor itself does not give
+
+
 @dataclass
 class Row:
-    """A bad input: ``spoil`` makes it, ``use`` meets it."""
+    """A bad input: ``spoil`` makes it, ``use`` meets it.
+
+    ``names`` are words that its error must hold: the file, the value that was found, what to do. The rest of
+    the sentence is free. ``error`` is None where the input works.
+    """
 
     spoil: callable
     error: type | None = None
     use: callable = None
-    doctor: bool = True  # whether it finds the same, where ``use`` reads a dataset
+    names: tuple = ()
     marks: tuple = ()
 
 
@@ -49,7 +61,7 @@ ROWS = {}
 
 
 def row(name, error=None, use=None, **more):
-    """Add a row of the table; ``error`` is None where the input works."""
+    """Add a row of the table."""
 
     def add(spoil):
         assert name not in ROWS
@@ -83,11 +95,10 @@ def table():
     return {name: sees for name, _, sees in rows}
 
 
-def agrees(shown, message, folder):
-    """Tell whether a message is the one that is shown; there ``...`` stands for anything."""
-    message = message.replace(f"{folder}{os.sep}", "SET/").replace(str(folder), "SET").replace(os.sep, "/")
-    parts = [re.escape(part.strip()) for part in shown.replace(os.sep, "/").split("...")]
-    return re.search(".*".join(parts), message, re.DOTALL) is not None
+def absent(names, message, folder="SET"):
+    """List the names that a message does not hold."""
+    message = message.replace(str(folder), "SET").replace(os.sep, "/")
+    return [name for name in names if name.replace(os.sep, "/") not in message]
 
 
 def test_the_table_and_the_tests_have_the_same_rows():
@@ -95,11 +106,25 @@ def test_the_table_and_the_tests_have_the_same_rows():
     assert len(ROWS) >= 40
 
 
-def test_a_wrong_message_would_be_found(tmp_path):
-    message = f"{tmp_path / 'a.jpg'}: cut off; expected JPEG"
-    assert agrees("SET/a.jpg: cut ... expected JPEG", message, tmp_path)
-    assert not agrees("SET/a.jpg: cut ... expected PNG", message, tmp_path)
-    assert not agrees("SET/b.jpg: cut", message, tmp_path)
+def test_the_table_shows_what_the_errors_name():
+    for name, sees in table().items():
+        if ROWS[name].error is None:
+            assert sees.startswith("works: "), name
+        else:
+            assert re.fullmatch("`.+`", sees) and absent(ROWS[name].names, sees) == [], name
+
+
+def test_each_error_names_a_place_and_something_else():
+    for name, row in ROWS.items():
+        assert (len(row.names) >= 2) == (row.error is not None), name
+
+
+def test_an_error_without_a_name_would_be_found(tmp_path):
+    names = ("SET/a.jpg", "float32", "8-bit PNG")
+    for said in ("holds float32, from 0 to 1. Save it as 8-bit PNG", "float32; another format: 8-bit PNG"):
+        assert absent(names, f"{tmp_path / 'a.jpg'}: {said}", tmp_path) == []
+    assert absent(names, f"{tmp_path / 'b.jpg'}: float32; 8-bit PNG", tmp_path) == ["SET/a.jpg"]
+    assert absent(names, f"{tmp_path / 'a.jpg'}: broken", tmp_path) == ["float32", "8-bit PNG"]
 
 
 def parameters(choose=lambda row: True):
@@ -113,37 +138,33 @@ def see(row, bench):
         row.use(bench)
 
 
-def check_row(name, bench):
-    row, sees = ROWS[name], table()[name]
+def check_row(row, bench):
     if row.error is None:
-        assert sees.startswith("works: ")
         see(row, bench)
         return
     with pytest.raises(row.error) as caught:
         see(row, bench)
     assert type(caught.value) is row.error
-    shown = re.fullmatch(r"`(.+)`", sees).group(1)
-    assert agrees(shown, str(caught.value), bench.folder), f"\nshown: {shown}\nfound: {caught.value}"
+    assert absent(row.names, str(caught.value), bench.folder) == [], caught.value
 
 
-def check_doctor(name, bench):
+def check_doctor(row, bench):
     """The doctor reports the same, as a fault, and goes on to the end."""
-    ROWS[name].spoil(bench)
-    report = doctor.examine(bench.folder)
-    shown = re.fullmatch(r"`(.+?)(; .+)?`", table()[name]).group(1)  # its advice may know more
-    assert any(agrees(shown, str(finding), bench.folder) for finding in report.faults), report.findings
+    row.spoil(bench)
+    report, names = doctor.examine(bench.folder), [name for name in row.names if name != DOCTOR]
+    assert any(absent(names, str(fault), bench.folder) == [] for fault in report.faults), report.findings
     assert len(report.splits) == 2 and doctor.summary(report)
 
 
 # ------------------------------------------------------------------ lists
 
 
-@row("list-missing", FileNotFoundError, read_all)
+@row("list-missing", FileNotFoundError, read_all, names=(TRAIN, "VOC layout"))
 def _(bench):
     (bench.lists / "train.txt").unlink()
 
 
-@row("list-empty", ValueError, read_all)
+@row("list-empty", ValueError, read_all, names=(TRAIN, "empty", "2007_000032"))
 def _(bench):
     (bench.lists / "train.txt").write_text("\n \n")
 
@@ -166,28 +187,28 @@ def _(bench):
     assert voc.VOCSegDataset(bench.folder).ids == ["a", "b"]
 
 
-@row("list-utf-16", ValueError, read_all)
+@row("list-utf-16", ValueError, read_all, names=(TRAIN, "0xff", "as UTF-8"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\nb\n", encoding="utf-16")
 
 
-@row("list-utf-16-without-mark", ValueError, read_all)
+@row("list-utf-16-without-mark", ValueError, read_all, names=(TRAIN, r"'a\x00'", "JPEGImages"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\nb\n", encoding="utf-16-le")
 
 
-@row("list-latin-1", ValueError, read_all)
+@row("list-latin-1", ValueError, read_all, names=(TRAIN, "0xfc", "as UTF-8"))
 def _(bench):
     (bench.lists / "train.txt").write_bytes("a\nPflügen\n".encode("latin-1"))
 
 
-@row("list-a-folder", ValueError, read_all)
+@row("list-a-folder", ValueError, read_all, names=(TRAIN, "a folder", "move"))
 def _(bench):
     (bench.lists / "train.txt").unlink()
     (bench.lists / "train.txt").mkdir()
 
 
-@row("list-link-loop", ValueError, read_all, marks=LINKS)
+@row("list-link-loop", ValueError, read_all, marks=LINKS, names=(TRAIN, "links", "put the list"))
 def _(bench):
     (bench.lists / "train.txt").unlink()
     (bench.lists / "train.txt").symlink_to("train.txt")
@@ -205,12 +226,12 @@ def forbid(bench, path):
     bench.monkeypatch.setattr(builtins, "open", refuse)
 
 
-@row("list-no-permission", PermissionError, read_all)
+@row("list-no-permission", PermissionError, read_all, names=(TRAIN, "chmod +r"))
 def _(bench):
     forbid(bench, bench.lists / "train.txt")
 
 
-@row("list-broken-disk", OSError, read_all)
+@row("list-broken-disk", OSError, read_all, names=(TRAIN, "Input/output error", "disk"))
 def _(bench):
     real, path = os.stat, bench.lists / "train.txt"
 
@@ -222,32 +243,42 @@ def _(bench):
     bench.monkeypatch.setattr(files.os, "stat", broken)
 
 
-@row("id-with-folder", ValueError, read_all)
+@row("id-with-folder", ValueError, read_all, names=(TRAIN, "'../../other/b'", "without a folder"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\n../../other/b\n")
 
 
-@row("id-with-backslash", ValueError, read_all)
+@row("id-with-backslash", ValueError, read_all, names=(TRAIN, r"'..\\b'", "without a folder"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\n..\\b\n")
 
 
-@row("id-with-drive", ValueError, read_all)
+@row("id-with-drive", ValueError, read_all, names=(TRAIN, "'C:b'", "without a folder"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\nC:b\n")
 
 
-@row("id-control-character", ValueError, read_all)
+@row("id-control-character", ValueError, read_all, names=(TRAIN, r"'\x1b[2J'", "JPEGImages"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\n\x1b[2J\n")
 
 
-@row("id-too-long", FileNotFoundError, read_all)
+@row(
+    "id-too-long",
+    FileNotFoundError,
+    read_all,
+    names=("SET/JPEGImages/bbb", "'train'", DOCTOR),
+)
 def _(bench):
     (bench.lists / "train.txt").write_text("a\n" + "b" * 300 + "\n")
 
 
-@row("id-with-ending", FileNotFoundError, read_all)
+@row(
+    "id-with-ending",
+    FileNotFoundError,
+    read_all,
+    names=("SET/JPEGImages/b.png.jpg", "'train'", DOCTOR),
+)
 def _(bench):
     (bench.lists / "train.txt").write_text("a\nb.png\n")
 
@@ -257,7 +288,7 @@ def _(bench):
     (bench.lists / "train.txt").write_text("a\nb\na\n")
     assert len(voc.VOCSegDataset(bench.folder)) == 3
     (fault,) = doctor.examine(bench.folder).faults
-    assert "train.txt: twice on the list: a; take each off once" in str(fault)
+    assert absent((TRAIN, "twice", ": a;"), str(fault), bench.folder) == []
 
 
 @row("id-on-both-lists")
@@ -265,20 +296,24 @@ def _(bench):
     (bench.lists / "val.txt").write_text("d\na\n")
     assert len(voc.VOCSegDataset(bench.folder, "val")) == 2
     (fault,) = doctor.examine(bench.folder).faults
-    assert "on the lists train and val: a; a score" in str(fault)
+    assert absent(("train and val", ": a;"), str(fault)) == []
 
 
-@row("folder-missing", FileNotFoundError)
+@row("folder-missing", FileNotFoundError, names=("--data", "SET/nowhere", "data/README.md"))
 def _(bench):
     common.dataset(str(bench.folder / "nowhere"))
 
 
-@row("folder-no-layout", FileNotFoundError)
+@row(
+    "folder-no-layout",
+    FileNotFoundError,
+    names=("SET/JPEGImages/ImageSets/Segmentation/train.txt", "VOC layout"),
+)
 def _(bench):
     voc.VOCSegDataset(bench.folder / "JPEGImages")
 
 
-@row("folder-no-permission", PermissionError, read_all)
+@row("folder-no-permission", PermissionError, read_all, names=("SET/JPEGImages:", "chmod +r"))
 def _(bench):
     real = os.listdir
 
@@ -293,66 +328,68 @@ def _(bench):
 # ------------------------------------------------------------------ images
 
 
-@row("image-missing", FileNotFoundError, read_all)
+@row("image-missing", FileNotFoundError, read_all, names=(IMAGE_A, "'train'", DOCTOR))
 def _(bench):
     bench.image_a.unlink()
 
 
-@row("image-zero-bytes", ValueError, read_all)
+@row("image-zero-bytes", ValueError, read_all, names=(IMAGE_A, "0 bytes", "Replace"))
 def _(bench):
     bench.image_a.write_bytes(b"")
 
 
-@row("image-cut-jpeg", ValueError, read_all)
+@row("image-cut-jpeg", ValueError, read_all, names=(IMAGE_A, "truncated", "Replace"))
 def _(bench):
     bench.image_a.write_bytes(bench.image_a.read_bytes()[:-300])
 
 
-@row("image-cut-png", ValueError, read_all)
+@row("image-cut-png", ValueError, read_all, names=(IMAGE_B, "truncated", "Replace"))
 def _(bench):
     bench.image_b.write_bytes(bench.image_b.read_bytes()[:500])
 
 
-@row("image-a-text", ValueError, read_all)
+@row("image-a-text", ValueError, read_all, names=(IMAGE_A, "format is not known", "Replace"))
 def _(bench):
     bench.image_a.write_text("no picture")
 
 
-@row("image-a-folder", ValueError, read_all)
+@row("image-a-folder", ValueError, read_all, names=(IMAGE_A, "a folder", "move"))
 def _(bench):
     bench.image_a.unlink()
     bench.image_a.mkdir()
 
 
-@row("image-link-loop", ValueError, read_all, marks=LINKS)
+@row("image-link-loop", ValueError, read_all, marks=LINKS, names=(IMAGE_B, "links", "put"))
 def _(bench):
     bench.image_b.unlink()
     bench.image_b.symlink_to("b.png")
 
 
-@row("image-dangling-link", FileNotFoundError, read_all, marks=LINKS)
+@row(
+    "image-dangling-link", FileNotFoundError, read_all, marks=LINKS, names=(IMAGE_A, "'train'", "take it off")
+)
 def _(bench):
     bench.image_a.unlink()
     bench.image_a.symlink_to("gone.jpg")
 
 
-@row("image-no-permission", PermissionError, read_all)
+@row("image-no-permission", PermissionError, read_all, names=(IMAGE_A, "chmod +r"))
 def _(bench):
     forbid(bench, bench.image_a)
 
 
-@row("image-a-pipe", ValueError, read_all, marks=LINKS)
+@row("image-a-pipe", ValueError, read_all, marks=LINKS, names=(IMAGE_A, "a pipe", "move"))
 def _(bench):
     bench.image_a.unlink()
     os.mkfifo(bench.image_a)  # to open it would wait for ever
 
 
-@row("image-bomb", ValueError, read_all)
+@row("image-bomb", ValueError, read_all, names=(IMAGE_B, "pixels", "PIL.Image.MAX_IMAGE_PIXELS"))
 def _(bench):
     Image.new("1", (20000, 20000)).save(bench.image_b, compress_level=1)  # 400 million pixels
 
 
-@row("image-float", ValueError, read_all)
+@row("image-float", ValueError, read_all, names=(IMAGE_A, "float32", "8-bit PNG"))
 def _(bench):
     Image.fromarray(np.linspace(0, 1, 960, dtype=np.float32).reshape(24, 40)).save(bench.image_a, "TIFF")
 
@@ -405,7 +442,7 @@ def _(bench):
     assert first_image(bench).shape == (3, 40, 24)
 
 
-@row("image-exif-mask-not-turned", ValueError, read_all)
+@row("image-exif-mask-not-turned", ValueError, read_all, names=(IMAGE_A, "(3, 40, 24)", "(24, 40)", "EXIF"))
 def _(bench):
     save_turned(bench)
 
@@ -428,75 +465,80 @@ def mask(bench, array, mode=None, **options):
     picture.save(bench.mask, **{"format": "PNG"} | options)
 
 
-@row("mask-missing", FileNotFoundError, read_all)
+@row("mask-missing", FileNotFoundError, read_all, names=(MASK, "'train'", DOCTOR))
 def _(bench):
     bench.mask.unlink()
 
 
-@row("mask-zero-bytes", ValueError, read_all)
+@row("mask-zero-bytes", ValueError, read_all, names=(MASK, "0 bytes", "Replace"))
 def _(bench):
     bench.mask.write_bytes(b"")
 
 
-@row("mask-cut", ValueError, read_all)
+@row("mask-cut", ValueError, read_all, names=(MASK, "truncated", "Replace"))
 def _(bench):
     bench.mask.write_bytes(bench.mask.read_bytes()[:-60])
 
 
-@row("mask-a-folder", ValueError, read_all)
+@row("mask-a-folder", ValueError, read_all, names=(MASK, "a folder", "move"))
 def _(bench):
     bench.mask.unlink()
     bench.mask.mkdir()
 
 
-@row("mask-another-size", ValueError, read_all)
+@row("mask-another-size", ValueError, read_all, names=(IMAGE_A, "(3, 24, 40)", "(24, 41)", "Replace"))
 def _(bench):
     voc.write_mask(bench.mask, np.zeros((24, 41), np.uint8), voc.folder_classes(bench.folder))
 
 
-@row("mask-unknown-index", ValueError, read_all)
+@row("mask-unknown-index", ValueError, read_all, names=(MASK, "index 7", "(0, 0)", "0..2", "255"))
 def _(bench):
     mask(bench, np.full((24, 40), 7, np.uint8))
 
 
-@row("mask-unknown-colour", ValueError, read_all)
+@row("mask-unknown-colour", ValueError, read_all, names=(MASK, "(9, 9, 9)", "(0, 0)", "PNG"))
 def _(bench):
     mask(bench, np.full((24, 40, 3), 9, np.uint8))
 
 
-@row("mask-another-palette", ValueError, read_all)
+@row(
+    "mask-another-palette",
+    ValueError,
+    read_all,
+    names=(MASK, "index 0", "(1, 1, 1)", "(0, 0, 0)", "right palette"),
+)
 def _(bench):
     voc.write_mask(
         bench.mask, np.zeros((24, 40), np.uint8), classes.ClassList(("x", "y"), ((1, 1, 1), (2, 2, 2)))
     )
 
 
-@row("mask-float", ValueError, read_all)
+@row("mask-float", ValueError, read_all, names=(MASK, "'F'", "palette PNG"))
 def _(bench):
     mask(bench, np.zeros((24, 40), np.float32), format="TIFF")
 
 
-@row("mask-alpha", ValueError, read_all)
+@row("mask-alpha", ValueError, read_all, names=(MASK, "'RGBA'", "palette PNG"))
 def _(bench):
     mask(bench, np.zeros((24, 40, 4), np.uint8))
 
 
-@row("mask-16-bit", ValueError, read_all)
+@row("mask-16-bit", ValueError, read_all, names=(MASK, "PIL mode", "palette PNG"))
 def _(bench):
     mask(bench, np.zeros((24, 40), np.uint16))
 
 
-@row("mask-black-and-white", ValueError, read_all)
+@row("mask-black-and-white", ValueError, read_all, names=(MASK, "'1'", "palette PNG"))
 def _(bench):
     mask(bench, np.zeros((24, 40), np.uint8), "1")
 
 
-@row("mask-jpeg", ValueError, read_all)
+@row("mask-jpeg", ValueError, read_all, names=(MASK, "JPEG", "as PNG"))
 def _(bench):
     mask(bench, np.zeros((24, 40), np.uint8), format="JPEG")
 
 
-@row("mask-wrong-ending", FileNotFoundError, read_all)
+@row("mask-wrong-ending", FileNotFoundError, read_all, names=(MASK, "'train'", DOCTOR))
 def _(bench):
     bench.mask.rename(bench.mask.with_suffix(".bmp"))
 
@@ -523,63 +565,68 @@ def write_lines(bench, text):
     (bench.folder / "classes.txt").write_text(text)
 
 
-@row("classes-missing", FileNotFoundError)
+@row("classes-missing", FileNotFoundError, names=("SET/cups.txt", "one class name a line"))
 def _(bench):
     classes.read_classes(bench.folder / "cups.txt")
 
 
-@row("classes-empty", ValueError, read_all)
+@row("classes-empty", ValueError, read_all, names=(CLASSES, "0 classes", "2 to 255"))
 def _(bench):
     write_lines(bench, "\n")
 
 
-@row("classes-one", ValueError, read_all)
+@row("classes-one", ValueError, read_all, names=(CLASSES, "1 classes", "2 to 255"))
 def _(bench):
     write_lines(bench, "background\n")
 
 
-@row("classes-too-many", ValueError, read_all)
+@row("classes-too-many", ValueError, read_all, names=(CLASSES, "256 classes", "2 to 255"))
 def _(bench):
     write_lines(bench, "\n".join(f"c{i}" for i in range(256)))
 
 
-@row("classes-twice", ValueError, read_all)
+@row("classes-twice", ValueError, read_all, names=(CLASSES, "'cup'", "name of its own"))
 def _(bench):
     write_lines(bench, "background\ncup\ncup\n")
 
 
-@row("classes-some-colours", ValueError, read_all)
+@row("classes-some-colours", ValueError, read_all, names=(CLASSES, "2 of 3", "all or none"))
 def _(bench):
     write_lines(bench, "background 0 0 0\ncup 128 0 0\npen\n")
 
 
-@row("classes-colour-above-255", ValueError, read_all)
+@row("classes-colour-above-255", ValueError, read_all, names=(CLASSES, "above 255", "0..255"))
 def _(bench):
     write_lines(bench, f"background 0 0 0\ncup 128 0 {'9' * 5000}\n")
 
 
-@row("classes-same-colour", ValueError, read_all)
+@row(
+    "classes-same-colour",
+    ValueError,
+    read_all,
+    names=(CLASSES, "2 different colours", "3 classes", "one a class"),
+)
 def _(bench):
     write_lines(bench, "background 0 0 0\ncup 128 0 0\npen 128 0 0\n")
 
 
-@row("classes-not-utf-8", ValueError, read_all)
+@row("classes-not-utf-8", ValueError, read_all, names=(CLASSES, "0xfc", "as UTF-8"))
 def _(bench):
     (bench.folder / "classes.txt").write_bytes(b"background\nb\xfccher\n")
 
 
-@row("classes-no-text", ValueError, read_all)
+@row("classes-no-text", ValueError, read_all, names=(CLASSES, r"'\x00\x01\x02'", "one class name a line"))
 def _(bench):
     write_lines(bench, "background\n\x00\x01\x02\n")
 
 
-@row("classes-a-folder", ValueError, read_all)
+@row("classes-a-folder", ValueError, read_all, names=(CLASSES, "a folder", "move"))
 def _(bench):
     (bench.folder / "classes.txt").unlink()
     (bench.folder / "classes.txt").mkdir()
 
 
-@row("classes-not-the-networks", ValueError)
+@row("classes-not-the-networks", ValueError, names=(CHECKPOINT, "'cup'", "'pen'", "--classes"))
 def _(bench):
     evaluate._check_classes(bench.model, ("background", "pen", "cup"), str(bench.checkpoint))
 
@@ -592,38 +639,38 @@ def change(bench, **parts):
     torch.save(torch.load(bench.checkpoint, weights_only=True) | parts, bench.checkpoint)
 
 
-@row("checkpoint-missing", FileNotFoundError, load)
+@row("checkpoint-missing", FileNotFoundError, load, names=(CHECKPOINT, "notebook 05"))
 def _(bench):
     bench.checkpoint.unlink()
 
 
-@row("checkpoint-a-folder", ValueError, load)
+@row("checkpoint-a-folder", ValueError, load, names=(CHECKPOINT, "a folder", "move"))
 def _(bench):
     bench.checkpoint.unlink()
     bench.checkpoint.mkdir()
 
 
-@row("checkpoint-no-permission", PermissionError, load)
+@row("checkpoint-no-permission", PermissionError, load, names=(CHECKPOINT, "chmod +r"))
 def _(bench):
     forbid(bench, bench.checkpoint)
 
 
-@row("checkpoint-zero-bytes", ValueError, load)
+@row("checkpoint-zero-bytes", ValueError, load, names=(CHECKPOINT, "0 bytes", "train again"))
 def _(bench):
     bench.checkpoint.write_bytes(b"")
 
 
-@row("checkpoint-cut", ValueError, load)
+@row("checkpoint-cut", ValueError, load, names=(CHECKPOINT, "cut short", "train again"))
 def _(bench):
     bench.checkpoint.write_bytes(bench.checkpoint.read_bytes()[:-1000])
 
 
-@row("checkpoint-a-text", ValueError, load)
+@row("checkpoint-a-text", ValueError, load, names=(CHECKPOINT, "torch.save", "train again"))
 def _(bench):
     bench.checkpoint.write_text("no checkpoint")
 
 
-@row("checkpoint-flipped-bit", ValueError, load)
+@row("checkpoint-flipped-bit", ValueError, load, names=(CHECKPOINT, "checksum", "train again"))
 def _(bench):
     data = bytearray(bench.checkpoint.read_bytes())
     place = data.find(bench.model.score.weight.detach().numpy().tobytes())
@@ -637,81 +684,91 @@ class Evil:
         return (exec, ("raise SystemExit('code was run')",))
 
 
-@row("checkpoint-with-code", ValueError, load)
+@row("checkpoint-with-code", ValueError, load, names=(CHECKPOINT, "code", "train again"))
 def _(bench):
     torch.save({"format": checkpoint.FORMAT, "notes": Evil()}, bench.checkpoint)
 
 
-@row("checkpoint-plain-pickle", ValueError, load)
+@row("checkpoint-plain-pickle", ValueError, load, names=(CHECKPOINT, "torch.save", "train again"))
 def _(bench):
     bench.checkpoint.write_bytes(pickle.dumps(Evil()))
 
 
-@row("checkpoint-packed-bomb", ValueError, load)
+@row("checkpoint-packed-bomb", ValueError, load, names=(CHECKPOINT, "larger than the file", "train again"))
 def _(bench):
     with zipfile.ZipFile(bench.checkpoint, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model/data/0", bytes(50_000_000))
 
 
-@row("checkpoint-another-archive", ValueError, load)
+@row("checkpoint-another-archive", ValueError, load, names=(CHECKPOINT, "not a readable", "train again"))
 def _(bench):
     with zipfile.ZipFile(bench.checkpoint, "w") as archive:
         archive.writestr("letter.txt", "dear reader")
 
 
-@row("checkpoint-not-ours", ValueError, load)
+@row("checkpoint-not-ours", ValueError, load, names=(CHECKPOINT, "torch file", "train again"))
 def _(bench):
     torch.save(bench.model.state_dict(), bench.checkpoint)
 
 
-@row("checkpoint-no-fcn", ValueError, load)
+@row("checkpoint-no-fcn", ValueError, load, names=(CHECKPOINT, "None", "num_classes", "fcn.save"))
 def _(bench):
     checkpoint.write(bench.checkpoint, checkpoint.describe(torch.nn.Linear(3, 3)))
 
 
-@row("checkpoint-another-class-count", ValueError, load)
+@row("checkpoint-another-class-count", ValueError, load, names=(CHECKPOINT, "(3,)", "1000000000", "fcn.save"))
 def _(bench):
     change(bench, arguments=bench.model.arguments | {"num_classes": 10**9}, classes=None, colours=None)
 
 
-@row("checkpoint-another-variant", ValueError, load)
+@row("checkpoint-another-variant", ValueError, load, names=(CHECKPOINT, "'variant': '32s'"))
 def _(bench):
     change(bench, arguments=bench.model.arguments | {"variant": "32s"})
 
 
-@row("checkpoint-unknown-argument", ValueError, load)
+@row("checkpoint-unknown-argument", ValueError, load, names=(CHECKPOINT, "'weights': 'imagenet'", "fcn.save"))
 def _(bench):
     change(bench, arguments=bench.model.arguments | {"weights": "imagenet"})  # would start a download
 
 
-@row("checkpoint-strange-names", ValueError, load)
+@row("checkpoint-strange-names", ValueError, load, names=(CHECKPOINT, "[1, 2, 3]", "fcn.save"))
 def _(bench):
     change(bench, classes=[1, 2, 3])
 
 
-@row("checkpoint-strange-colours", ValueError, load)
+@row("checkpoint-strange-colours", ValueError, load, names=(CHECKPOINT, "'red'", "0..255", "fcn.save"))
 def _(bench):
     change(bench, colours=[["red", "green", "blue"]] * 3)
 
 
-@row("checkpoint-strange-tensors", ValueError, load)
+@row("checkpoint-strange-tensors", ValueError, load, names=(CHECKPOINT, "'state'", "fcn.save"))
 def _(bench):
     change(bench, state={1: torch.ones(1)})
 
 
-@row("checkpoint-strange-notes", ValueError, load)
+@row("checkpoint-strange-notes", ValueError, load, names=(CHECKPOINT, "'good'", "fcn.save"))
 def _(bench):
     change(bench, notes="good")
 
 
-@row("checkpoint-nan", ValueError, load)
+@row(
+    "checkpoint-nan",
+    ValueError,
+    load,
+    names=(CHECKPOINT, "1 of 18", "'score.weight'", "NaN", "learning rate"),
+)
 def _(bench):
     with torch.no_grad():
         bench.model.score.weight[1, 2] = float("nan")
     fcn.save(bench.model, bench.checkpoint)
 
 
-@row("checkpoint-infinite", ValueError, load)
+@row(
+    "checkpoint-infinite",
+    ValueError,
+    load,
+    names=(CHECKPOINT, "1 of 4", "'backbone.stage0.2.running_var'", "infinite", "learning rate"),
+)
 def _(bench):
     bench.model.backbone.stage0[2].running_var[0] = float("inf")
     fcn.save(bench.model, bench.checkpoint)
@@ -724,7 +781,7 @@ def train(bench, **options):
     )
 
 
-@row("checkpoint-without-training", ValueError)
+@row("checkpoint-without-training", ValueError, names=(CHECKPOINT, "without resume"))
 def _(bench):
     train(bench, checkpoint_path=bench.checkpoint, resume=True)
 
@@ -732,37 +789,37 @@ def _(bench):
 # ------------------------------------------------------------------ calls
 
 
-@row("crop-zero", ValueError)
+@row("crop-zero", ValueError, names=("crop_size", "(0, 32)", "at least 1"))
 def _(bench):
     voc.VOCSegDataset(bench.folder, crop_size=(0, 32))
 
 
-@row("scale-zero", ValueError)
+@row("scale-zero", ValueError, names=("scale", "(0, 2)", "0 < low <= high"))
 def _(bench):
     voc.VOCSegDataset(bench.folder, scale=(0, 2))
 
 
-@row("predict-float-image", ValueError)
+@row("predict-float-image", ValueError, names=("float32", "(3, 24, 40)", "uint8", "voc.read_image"))
 def _(bench):
     prediction.predict(bench.model, bench.image / 255)
 
 
-@row("predict-channels-last", ValueError)
+@row("predict-channels-last", ValueError, names=("(24, 40, 3)", "(3, H, W)", "voc.read_image"))
 def _(bench):
     prediction.predict(bench.model, bench.image.permute(1, 2, 0))
 
 
-@row("model-float-image", TypeError)
+@row("model-float-image", TypeError, names=("float32", "uint8", "divides by 255"))
 def _(bench):
     bench.model(bench.image[None].float())
 
 
-@row("label-another-size", ValueError)
+@row("label-another-size", ValueError, names=("(1, 24, 40)", "(1, 24, 41)"))
 def _(bench):
     bench.model(bench.image[None], torch.zeros(1, 24, 41, dtype=torch.uint8))
 
 
-@row("label-out-of-range", ValueError)
+@row("label-out-of-range", ValueError, names=("index 3", "(0, 3, 0)", "0..2", "other classes"))
 def _(bench):
     (bench.folder / "classes.txt").write_text("background\ncup\npen\nfork\n")
     label = np.zeros((24, 40), np.uint8)
@@ -773,22 +830,22 @@ def _(bench):
     train(bench)
 
 
-@row("label-negative", ValueError)
+@row("label-negative", ValueError, names=("index -100", "(0, 0, 0)", "0..2", "other classes"))
 def _(bench):
     training.segmentation_loss(torch.zeros(1, 3, 4, 4), torch.full((1, 4, 4), -100))
 
 
-@row("label-float", ValueError)
+@row("label-float", ValueError, names=("target_transform", "float32", "uint8"))
 def _(bench):
     voc.VOCSegDataset(bench.folder, target_transform=lambda label: label.float())[0]
 
 
-@row("epochs-zero", ValueError)
+@row("epochs-zero", ValueError, names=("epochs=0", "max_seconds=None", "above 0"))
 def _(bench):
     train(bench, epochs=0)
 
 
-@row("classes-above-255", ValueError)
+@row("classes-above-255", ValueError, names=("num_classes", "300", "255"))
 def _(bench):
     fcn.FCN("32s", 300)
 
@@ -798,12 +855,12 @@ def _(bench):
 
 @pytest.mark.parametrize("name", parameters())
 def test_the_user_sees_what_the_table_says(name, bench):
-    check_row(name, bench)
+    check_row(ROWS[name], bench)
 
 
-@pytest.mark.parametrize("name", parameters(lambda row: row.use is read_all and row.doctor))
+@pytest.mark.parametrize("name", parameters(lambda row: row.use is read_all))
 def test_the_doctor_says_the_same(name, bench):
-    check_doctor(name, bench)
+    check_doctor(ROWS[name], bench)
 
 
 def test_nothing_spoilt_is_no_fault(bench):
@@ -814,7 +871,7 @@ def test_nothing_spoilt_is_no_fault(bench):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("x" * 300, r"'x{40}'\.\.\.: no name that a list can have"), ("a\0b", r"'a\\x00b'\.\.\.: no")],
+    [("x" * 300, r"'x{40}'\.\.\."), ("a\0b", r"'a\\x00b'")],
 )
 def test_a_name_that_no_file_can_have_is_refused(tmp_path, name, words):
     with pytest.raises(ValueError, match=words):

@@ -1,5 +1,6 @@
 """The opponent does what the textbook's recipe does, and the ratios are read from what was measured."""
 
+import copy
 import json
 import math
 
@@ -93,20 +94,150 @@ def test_the_textbooks_accuracy_is_that_of_the_confusion_matrix():
     assert textbook.evaluate(model, batches) == pytest.approx(metrics.scores(matrix).pixel_acc)
 
 
-@pytest.mark.parametrize("whose", ["float32", "bf16"])
-def test_our_step_is_a_step_of_training(whose):
+STEP = (2, (32, 64))  # pictures, and their height and width
+
+
+def textbook_loss(model, images, labels):
+    logits = model(probe.standardised(images))
+    return F.cross_entropy(logits, probe.as_textbook(labels), reduction="none").mean((1, 2)).sum()
+
+
+def our_loss(model, images, labels):
+    return F.cross_entropy(model(images), labels.long(), ignore_index=voc.VOID)
+
+
+def our_loss_in_bf16(model, images, labels):
+    with torch.autocast("cpu", torch.bfloat16):
+        return our_loss(model, images, labels)
+
+
+def sgd(before, gradient):
+    """A step of SGD by its definition, with the textbook's rate and decay."""
+    return before - 1e-3 * (gradient + 1e-3 * before)
+
+
+def adamw(before, gradient):
+    """The first step of AdamW by its definition, with the rate and the decay of `probe.step_of`."""
+    return before * (1 - 1e-3 * 1e-2) - 1e-3 * gradient / (gradient.abs() + 1e-8)
+
+
+ORACLES = {
+    "textbook": (textbook_loss, sgd, 1e-5),
+    "float32": (our_loss, adamw, 1e-4),
+    "bf16": (our_loss_in_bf16, adamw, 0.1),
+}
+
+
+MOVE, GRADIENTS, LOSS = "weights that move", "gradients", "the gradients of the loss of this batch"
+RULE, STATISTICS = "the rule of the optimiser", "the running statistics of training mode"
+
+
+def lacks(step, loss, rule, tolerance):
+    """Take a step, and list what a training step does and this one has not done.
+
+    The gradients are held against those of a loss, the weights against a rule; both are written above.
+    """
+    before, wanted = copy.deepcopy(step.model), copy.deepcopy(step.model).train()
+    loss(wanted, *probe.random_batch(*STEP)).backward()
+    step()
+    models = (before, step.model, wanted)
+    trios = [(old, new, like.grad) for old, new, like in zip(*(m.parameters() for m in models), strict=True)]
+    found = [MOVE] if any(torch.equal(old, new) for old, new, _ in trios) else []
+    if any(new.grad is None for _, new, _ in trios):
+        found.append(GRADIENTS)
+    else:
+        ours = torch.cat([new.grad.flatten() for _, new, _ in trios])
+        theirs = torch.cat([gradient.flatten() for *_, gradient in trios])
+        if (ours - theirs).norm() > tolerance * theirs.norm():
+            found.append(LOSS)
+        if not all(torch.allclose(new, rule(old, new.grad), rtol=1e-5, atol=1e-6) for old, new, _ in trios):
+            found.append(RULE)
+    ours, theirs = (
+        [value for name, value in m.named_buffers() if "running" in name] for m in (step.model, wanted)
+    )
+    if any((x - y).norm() > tolerance * y.norm() for x, y in zip(ours, theirs, strict=True)):
+        found.append(STATISTICS)
+    return found
+
+
+def step_of(whose):
     torch.manual_seed(0)
-    step = probe.step_of(whose, 2, (32, 64))
-    assert step() is None
-    images, labels = probe.random_batch(2, (32, 64))
-    assert images.dtype == labels.dtype == torch.uint8 and (labels == voc.VOID).any()
+    return probe.step_of(whose, *STEP)
+
+
+@pytest.mark.parametrize("whose", ORACLES)
+def test_a_step_that_is_timed_is_a_step_of_training(whose):
+    assert lacks(step_of(whose), *ORACLES[whose]) == []
+
+
+def without_moving(step):
+    """Compute all of a step, and put the weights back."""
+
+    def take():
+        before = [p.detach().clone() for p in step.model.parameters()]
+        step()
+        with torch.no_grad():
+            for parameter, value in zip(step.model.parameters(), before, strict=True):
+                parameter.copy_(value)
+
+    return take
+
+
+def with_another_loss(step):
+    """Train, but to have only void and background."""
+    optimizer = torch.optim.AdamW(step.model.parameters(), lr=1e-3, weight_decay=1e-2)
+
+    def take():
+        images, labels = probe.random_batch(*STEP)
+        our_loss(step.model, images, labels.clamp(max=0)).backward()
+        optimizer.step()
+
+    return take
+
+
+def at_twice_the_rate(step):
+    optimizer = torch.optim.AdamW(step.model.parameters(), lr=2e-3, weight_decay=1e-2)
+
+    def take():
+        our_loss(step.model, *probe.random_batch(*STEP)).backward()
+        optimizer.step()
+
+    return take
+
+
+def without_training_mode(step):
+    def take():
+        step.model.eval()
+        step()
+
+    return take
+
+
+@pytest.mark.parametrize(
+    ("spoil", "lacking"),
+    [
+        (lambda step: lambda: None, [MOVE, GRADIENTS, STATISTICS]),
+        (lambda step: lambda: step.model(probe.random_batch(*STEP)[0]), [MOVE, GRADIENTS]),
+        (without_moving, [MOVE, RULE]),
+        (with_another_loss, [LOSS]),
+        (at_twice_the_rate, [RULE]),
+        (without_training_mode, [LOSS, STATISTICS]),
+    ],
+)
+def test_what_is_no_step_of_training_is_found(spoil, lacking):
+    step = step_of("float32")
+    assert lacks(probe.Step(step.model, spoil(step)), *ORACLES["float32"]) == lacking
+
+
+def test_a_step_in_bf16_computes_in_bf16():
+    assert lacks(step_of("bf16"), *ORACLES["float32"])[0] == LOSS
 
 
 def test_the_backbones_step_leaves_gradients():
     step = measures.backbone_step(measures.QUICK, "float32")
+    assert all(p.grad is None for p in step.model.parameters())
     step()
-    backbone = step.__closure__[[*step.__code__.co_freevars].index("backbone")].cell_contents
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in step.model.parameters())
 
 
 def test_turns_alternate_and_the_first_does_not_count():
@@ -138,19 +269,36 @@ def test_loaders_are_counted_from_the_fourth_batch_on(monkeypatch):
     assert measures.pictures_per_second(loader()) == 5 * 2 / (2 * 0.5)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_process_itself(folder):
     small = measures.in_process("loading", "ours", folder, 2, 64, 64)
     large = measures.in_process("loading", "textbook", folder, 2, 64, 64)
     assert large["mib"] - small["mib"] > 100, "the table of colours alone takes 128 MiB"
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_prediction_is_measured_from_the_loaded_model_on():
     found = measures.in_process("photo", "float32", 70, 90)
     assert 0 < found["mib"] < 200 and found["seconds"] > 0
 
 
-def test_a_quick_run_writes_all_ratios_and_a_picture(tmp_path, capsys, monkeypatch):
+def remember(monkeypatch, module, name):
+    """Keep what a function returns, each time that it is called."""
+    real, results = getattr(module, name), []
+    monkeypatch.setattr(module, name, lambda *args: results.append(real(*args)) or results[-1])
+    return results
+
+
+def absent(cells, printed):
+    """List the cells that are in no row of the printed tables; a cell may begin with other words."""
+    return [cell for cell in cells if f" {cell} |" not in printed]
+
+
+def test_a_quick_run_prints_all_measures_and_writes_their_ratios_and_a_picture(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measures, "in_process", lambda *_: {"seconds": 1.0, "mib": 2.0})
+    monkeypatch.setattr(measures.gc, "collect", lambda: None)  # makes times steady, and a test slow
+    runs, parts = remember(monkeypatch, benchmarks, "run"), remember(monkeypatch, measures, "parts")
+    growth = remember(monkeypatch, measures, "scaling")
     status = benchmarks.main(
         ["--quick", "--json", f"{tmp_path / 'r.json'}", "--picture", f"{tmp_path / 'r.png'}"]
     )
@@ -161,8 +309,14 @@ def test_a_quick_run_writes_all_ratios_and_a_picture(tmp_path, capsys, monkeypat
     ]  # fmt: skip
     assert status == 0 and all(math.isfinite(value) and value > 0 for value in ratios.values())
     assert (tmp_path / "r.png").read_bytes()[:4] == b"\x89PNG"
-    printed = capsys.readouterr().out
-    assert printed.count("\n| ") == 3 * 2 + 8 + 11 + 10 and "torch" in printed
+    printed, measured = capsys.readouterr().out, runs[0]
+    cells = [measure.title for measure in measured.values()]
+    cells += [f"{whole} | {part}" for whole, part, _ in parts[0]] + [row["value"] for row in growth[0]]
+    assert len(set(cells)) == len(cells) > len(ratios) and absent(cells, printed) == []
+    assert {row["what"] for row in growth[0]} == {"size", "batch", "pictures", "photo"}
+    assert f"torch {torch.__version__}" in printed
+    without_memory = report.table({key: measured[key] for key in measured if key != "memory"})
+    assert absent(cells[: len(measured)], without_memory) == [measured["memory"].title]
 
 
 def test_a_ratio_below_its_bound_is_named(monkeypatch, capsys):

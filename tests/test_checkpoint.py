@@ -94,6 +94,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX")
 def test_killed_at_any_moment_the_file_is_whole(tmp_path):
     """20 times: write without end, kill at a random moment, read."""

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -71,7 +73,7 @@ def test_what_write_classes_writes_is_read(tmp_path_factory, names, coloured):
 
 @pytest.mark.parametrize("name", ["road 1 2 3", "two\nlines", " blank", "", "road 1 2 300"])
 def test_a_name_that_would_be_read_as_another_is_not_written(tmp_path, name):
-    with pytest.raises(ValueError, match=r"classes\.txt: one of the names .* cannot be written"):
+    with pytest.raises(ValueError, match=rf"classes\.txt: .*{re.escape(repr(name))}"):
         classes.write_classes(tmp_path / "classes.txt", ClassList(("background", name)))
     assert list(tmp_path.iterdir()) == []
 
@@ -86,15 +88,15 @@ def test_a_name_may_have_blanks_and_numbers(tmp_path):
     ("content", "words"),
     [
         (b"", "0 classes"),
-        (b"a\nb 1 2 3\n", "1 of 2 lines have a colour"),
-        (b"a 0 0 0\nb 1 2 256\n", "a colour has a value above 255"),
-        (b"a\nb\xff\n", "not a text file in UTF-8"),
+        (b"a\nb 1 2 3\n", "1 of 2"),
+        (b"a 0 0 0\nb 1 2 256\n", "above 255"),
+        (b"a\nb\xff\n", "as UTF-8"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, content, words):
     path = tmp_path / "classes.txt"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"classes\.txt: {words}"):
+    with pytest.raises(ValueError, match=rf"classes\.txt: .*{words}"):
         classes.read_classes(path)
 
 
@@ -128,7 +130,7 @@ def test_masks_of_own_classes_are_read(tmp_path, kind, table):
 def test_another_palette_is_refused_only_where_colours_are_known(tmp_path):
     save_mask(tmp_path / "mask.png", "P", ((7, 7, 7), (8, 8, 8), (9, 9, 9)))
     assert np.array_equal(voc.read_mask(tmp_path / "mask.png", ClassList(ROAD.names)), LABEL)
-    with pytest.raises(ValueError, match=r"mask\.png: .* index 0 the colour \(7, 7, 7\), the classes' pal"):
+    with pytest.raises(ValueError, match=r"mask\.png: .*index 0 .*\(7, 7, 7\)"):
         voc.read_mask(tmp_path / "mask.png", ROAD)
 
 

@@ -150,7 +150,7 @@ def test_an_interrupted_training_goes_on_bit_by_bit(trained, folder, tmp_path, m
     with monkeypatch.context() as patch:
         interrupt(patch, epoch=1)
         assert train_run(folder, out, *more) == 130
-    assert "go on with the same command and --resume" in capsys.readouterr().out
+    assert "--resume" in capsys.readouterr().out
     assert len(rows(out)) == 1 and fcn.load(out / "model.pt").notes["interrupted"]
     assert not same_weights(out / "model.pt", out / "checkpoint.pt")  # it kept the half epoch too
     assert train_run(folder, out, "--resume", *more) == 0
@@ -400,17 +400,18 @@ def test_classes_txt_in_the_folder_is_enough(own, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "words"),
+    ("names", "named"),
     [
-        ("ground\nroad\n", "a network of 3 classes, and the data has 2; give the list"),
-        ("ground\nlake\nair\n", "its class 1 is 'road', that of the data is 'lake'; give the list"),
+        ("ground\nroad\n", ("model.pt", "3 classes", "has 2", "--classes")),
+        ("ground\nlake\nair\n", ("model.pt", "1 is 'road'", "'lake'", "--classes")),
     ],
 )
-def test_other_classes_than_the_networks_are_refused(own, tmp_path, capsys, names, words):
+def test_other_classes_than_the_networks_are_refused(own, tmp_path, capsys, names, named):
     (tmp_path / "names.txt").write_text(names)
     model = ["--checkpoint", own / "run" / "model.pt"]
     assert run("evaluate", *model, "--data", own / "set", "--classes", tmp_path / "names.txt") == 1
-    assert words in error_of(capsys)
+    error = error_of(capsys)
+    assert all(word in error for word in named), error
 
 
 def test_a_network_without_names_is_scored_and_used(own, tmp_path, capsys):
@@ -539,14 +540,14 @@ def test_a_folder_gives_its_pictures_sorted_and_each_once(tmp_path):
     [
         (
             ["a/x.jpg", "b/x.jpg"],
-            r"out/x\.png: the place of a result of .*a/x\.jpg and of a result of .*b/x\.jpg",
+            r"out/x\.png: .*a/x\.jpg .*b/x\.jpg",
         ),
-        (["a/x.jpg", "b/X.png"], r"the place of a result of .*a/x\.jpg and of a result of .*b/X\.png"),
+        (["a/x.jpg", "b/X.png"], r"out/.*a/x\.jpg .*b/X\.png"),
         (["a/x.jpg", "a/x_overlay.png"], None),
         (["a/x_overlay.jpg", "out/x.jpg"], None),
-        (["out/x.png"], r"out/x\.png: the place of the picture .*out/x\.png itself"),
-        (["out/x.jpg", "out/x_overlay.jpg"], r"the place of the picture .*out/x_overlay\.jpg itself"),
-        (["a/legend.jpg"], r"legend\.png: the place of the legend and of a result of .*a/legend\.jpg"),
+        (["out/x.png"], r"out/x\.png: .*out/x\.png itself"),
+        (["out/x.jpg", "out/x_overlay.jpg"], r"out/.*out/x_overlay\.jpg itself"),
+        (["a/legend.jpg"], r"legend\.png: .*legend .*a/legend\.jpg"),
     ],
 )
 def test_no_result_takes_the_place_of_another(trained, tmp_path, capsys, names, words):
@@ -611,8 +612,8 @@ CALLS = {
     "no picture": Call("x.jpg: no such file or folder", *PREDICT, "x.jpg"),
     "no picture inside": Call("no picture in this folder", *PREDICT, "{empty}"),
     "a tile off the grid": Call("multiples of 32", *PREDICT, "{set}/JPEGImages", "--tile", "50", "50"),
-    "an odd device": Call("--device tpu9: this machine has no such device", *TRAIN, "--device", "tpu9"),
-    "no such GPU": Call("--device cuda:99: this machine has no", *EVALUATE, "--device", "cuda:99"),
+    "an odd device": Call("--device tpu9: ", *TRAIN, "--device", "tpu9"),
+    "no such GPU": Call("--device cuda:99: ", *EVALUATE, "--device", "cuda:99"),
     "sync without CUDA": Call("needs CUDA GPUs", *TRAIN, "--sync-batch-norm", "--device", "cpu"),
     "a broken mask": Call("train_00.png: ", "train", "--data", "{broken}", *SHORT, "--out", "{tmp}/run"),
     "a broken mask in a worker": Call(
@@ -869,6 +870,7 @@ def torchrun(*words):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
 def test_two_processes_train_and_score_as_one_and_print_once(folder, tmp_path):
     out = tmp_path / "run"

@@ -5,6 +5,8 @@ import importlib
 import pytest
 from notebook_cells import NOTEBOOKS, cells, checks, run_solutions, run_stubs
 
+from d2lseg.exercises._engine import NOT_YET, RIGHT
+
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 SHOWN = {"number_of_classes"}  # notebook 00 shows this one in use, it does not ask it
 
@@ -18,7 +20,7 @@ def asked(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_check_is_used_once_and_its_solution_passes(name, capsys):
     run_solutions(name)
-    assert capsys.readouterr().out == "Right.\n" * len(asked(name))
+    assert capsys.readouterr().out == f"{RIGHT}\n" * len(asked(name))
     for source in (cells(name, "exercise"), cells(f"solutions/{name}", "solution")):
         assert all(sum(f"check.{check}(" in cell for cell in source) == 1 for check in asked(name))
 
@@ -27,4 +29,4 @@ def test_every_check_is_used_once_and_its_solution_passes(name, capsys):
 def test_stubs_are_not_yet(name, capsys):
     run_stubs(name)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(asked(name)) and all(line.startswith("Not yet. Hint: ") for line in lines)
+    assert len(lines) == len(asked(name)) and all(line.startswith(NOT_YET) for line in lines)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2lseg.exercises._engine import Failure, call, check, value
+from d2lseg.exercises._engine import NOT_YET, RIGHT, WRONG, Failure, call, check, value
 
 
 @check("add one")
@@ -20,7 +20,7 @@ def legs(answer):
 
 def test_right_answers_pass(capsys):
     assert add_one(lambda x: x + 1) and legs(8)
-    assert capsys.readouterr().out == "Right.\nRight.\n"
+    assert capsys.readouterr().out == f"{RIGHT}\n{RIGHT}\n"
 
 
 def raises_not_implemented(x):
@@ -31,7 +31,7 @@ def raises_not_implemented(x):
 def test_stub_functions_are_not_yet(stub, capsys):
     verdict = add_one(stub)
     assert not verdict and verdict.status == "not yet"
-    assert capsys.readouterr().out == "Not yet. Hint: add one\n"
+    assert capsys.readouterr().out == f"{NOT_YET} Hint: add one\n"
 
 
 @pytest.mark.parametrize("stub", [..., None, (..., 1), [3, None]])
@@ -44,7 +44,7 @@ def test_wrong_answer_gets_case_hint_and_picture(capsys):
     out = capsys.readouterr().out
     assert not verdict and verdict.status == "wrong"
     assert "expected 2, got 1" in out and "Hint: add one" in out and out.endswith("<picture>\n")
-    assert legs(6).message.startswith("Not right: expected 8, got 6")
+    assert legs(6).message.startswith(f"{WRONG} expected 8, got 6")
 
 
 def test_student_exceptions_are_shown_not_raised(capsys):

@@ -54,7 +54,7 @@ def padded(image, label, fill=voc.VOID, colour=voc.MEAN_COLOR, left=False, alway
         ({"left": True}, "for a picture of 33 x 31"),
         (
             {"always": True},
-            "expected the image as a uint8 tensor (3, 64, 32), got a uint8 tensor (3, 96, 64)",
+            "(3, 64, 32), got a uint8 tensor (3, 96, 64)",
         ),
     ],
 )
@@ -113,8 +113,8 @@ def test_every_good_way_of_scaling_passes(options):
     ("options", "text"),
     [
         ({"pick": "bilinear"}, "values that are not in the picture"),
-        ({"smooth": "nearest"}, "the image is not the one that bilinear scaling gives"),
-        ({"size": (40, 48)}, "for 37 x 30 and factor 0.75: expected the image as a uint8 tensor (3, 28, 22)"),
+        ({"smooth": "nearest"}, "bilinear"),
+        ({"size": (40, 48)}, "for 37 x 30 and factor 0.75: expected"),
     ],
 )
 def test_wrong_scalings_are_refused(options, text, capsys):

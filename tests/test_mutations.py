@@ -27,6 +27,7 @@ def bench(tmp_path, monkeypatch):
     return mutate.Bench(tmp_path)
 
 
+@pytest.mark.slow
 def test_damaged_files_end_in_a_result_or_a_named_error():
     outcomes = list(mutate.run(range(COUNT)))
     surprises = [o for o in outcomes if o.surprise]
@@ -108,6 +109,7 @@ def ill(seeds, pipe, memory, how):
         pipe.send((seed, [mutate.Outcome(seed, "list", "dataset", "result")]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["hang", "crash"])
 def test_a_hang_and_a_crash_are_seen_and_the_others_go_on(monkeypatch, how):
     monkeypatch.setattr(mutate, "LIMIT", 0.5)  # six times that on the clock is a hang

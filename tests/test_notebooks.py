@@ -5,9 +5,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_rules import BADGE, SETUP, all_faults, exercise_faults
+from notebook_rules import all_faults, exercise_faults, opening_faults
 
-from tools import commands
+from d2lseg.exercises._engine import NOT_YET, RIGHT
+from tools import commands, opening
 
 ROOT = Path(__file__).resolve().parent.parent
 REPO = commands.current_repository(ROOT)
@@ -32,7 +33,7 @@ def test_the_course_is_whole(folder):
 
 @pytest.mark.parametrize("path", commands.notebooks(ROOT), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_notebook_keeps_the_rules(path):
-    faults = all_faults(path, ROOT, REPO, last=path.stem == COURSE[-1])
+    faults = all_faults(path, ROOT, REPO)
     assert not faults, "\n" + "\n".join(faults)
 
 
@@ -45,16 +46,16 @@ def code(source, tag=None, text=None):
     return new_code_cell(source, outputs=outputs, metadata={"tags": [tag]} if tag else {})
 
 
-def opening(name):
+def first_cells(name, repo="o/n"):
     return [
-        new_markdown_cell(f"# 00. Title\n\n{BADGE.format(repo='o/n', name=name)}"),
-        code(SETUP.format(repo="o/n"), "setup"),
+        new_markdown_cell(f"# 00. Title\n\n{opening.badge(repo, name)}\n\nText."),
+        code(opening.setup(repo), "setup"),
     ]
 
 
-def sample_lesson():
+def sample_lesson(repo="o/n"):
     """Make a lesson that keeps every rule."""
-    cells = opening("00_a")
+    cells = first_cells("00_a", repo)
     cells.append(
         new_markdown_cell(
             "**You will do**\n- x\n\n**You will learn** y\n\n**You need** z\n\n**Time** 1 minute"
@@ -64,25 +65,23 @@ def sample_lesson():
     cells.append(new_markdown_cell("## Your turn"))
     for k in (1, 2, 3):
         cells.append(new_markdown_cell(f"### Exercise 00.{k}: try\n\nDo it."))
-        cells.append(code("answer = ...\ncheck.it(answer)", "exercise", "Not yet. Hint: think"))
+        cells.append(code("answer = ...\ncheck.it(answer)", "exercise", f"{NOT_YET} Hint: think"))
     cells.append(
-        new_markdown_cell(
-            "## Recap\n\n- x\n\n[solutions](solutions/00_a.ipynb)\n\nNext: [01](00_a.ipynb#recap)"
-        )
+        new_markdown_cell("## Recap\n\n- x\n\n[solutions](solutions/00_a.ipynb)\n\nNext: [01](01_b.ipynb)")
     )
     return cells
 
 
-def sample_solution():
+def sample_solution(repo="o/n"):
     """Make its solutions."""
-    cells = opening("solutions/00_a")
+    cells = first_cells("solutions/00_a", repo)
     for k in (1, 2, 3):
         cells.append(new_markdown_cell(f"### Exercise 00.{k}: try\n\nBecause."))
-        cells.append(code("answer = 1\nassert check.it(answer)", "solution", "Right."))
+        cells.append(code("answer = 1\nassert check.it(answer)", "solution", RIGHT))
     return cells
 
 
-def lay(root, lesson, solution, metadata=None):
+def lay(root, lesson, solution, metadata=None, repo="o/n"):
     """Write both to a repository and give the faults of both."""
     (root / "notebooks" / "solutions").mkdir(parents=True)
     paths = [root / "notebooks" / "00_a.ipynb", root / "notebooks" / "solutions" / "00_a.ipynb"]
@@ -92,11 +91,44 @@ def lay(root, lesson, solution, metadata=None):
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         book = new_notebook(cells=cells, metadata={"kernelspec": kernel, **(metadata or {})})
         nbformat.write(book, path)
-    return [fault for path in paths for fault in all_faults(path, root, "o/n")]
+    nbformat.write(new_notebook(), root / "notebooks" / "01_b.ipynb")  # the lesson after it
+    return [fault for path in paths for fault in all_faults(path, root, repo)]
 
 
-def test_a_good_sample_has_no_faults(tmp_path):
-    assert lay(tmp_path, sample_lesson(), sample_solution()) == []
+@pytest.mark.parametrize("repo", ["o/n", None])
+def test_a_good_sample_has_no_faults(tmp_path, repo):
+    assert lay(tmp_path, sample_lesson(repo), sample_solution(repo), repo=repo) == []
+
+
+OPENINGS = {
+    "the other state": lambda cells, other: cells.__setitem__(slice(None), first_cells("00_a", other)),
+    "its badge": lambda cells, other: cells.__setitem__(0, first_cells("00_a", other)[0]),
+    "its setup cell": lambda cells, other: cells.__setitem__(1, first_cells("00_a", other)[1]),
+    "a badge of both": lambda cells, other: cells[0].update(
+        source=cells[0].source + "\n\n" + opening.badge(other, "00_a")
+    ),
+    "another notebook": lambda cells, other: cells[0].update(source=cells[0].source.replace("00_a", "01_b")),
+    "no badge": lambda cells, other: cells[0].update(source="# 00. Title"),
+    "other code": lambda cells, other: cells[1].update(source=cells[1].source.replace("-q", "-qq")),
+}
+
+
+@pytest.mark.parametrize("repo", ["o/n", None])
+@pytest.mark.parametrize("case", OPENINGS)
+def test_a_wrong_opening_is_found_in_both_states(repo, case):
+    cells = first_cells("00_a", repo)
+    assert opening_faults(new_notebook(cells=cells), "00_a", repo) == []
+    OPENINGS[case](cells, None if repo else "o/n")
+    faults = opening_faults(new_notebook(cells=cells), "00_a", repo)
+    assert faults and all((repo or "unset") in fault for fault in faults), faults
+
+
+def test_an_unset_notebook_names_what_to_upload_and_no_repository():
+    badge, setup = opening.badge(None, "solutions/00_a"), opening.setup(None)
+    assert badge.count("https://") == 2 and opening.UPLOAD_PAGE in badge
+    assert "`notebooks/solutions/00_a.ipynb`" in badge and "`dist/d2lseg-*.whl`" in badge
+    assert "`python3 tasks.py wheel`" in badge
+    assert "http" not in setup and "git" not in setup
 
 
 def swap(index, old, new):
@@ -129,7 +161,14 @@ BROKEN = {
     "order": (swap(2, "**You will do**", "**Time** **You will do**"), "'**You will do**' is missing"),
     "steps": (swap(3, "## 1. Look", "## Look"), "'## 1. ' is missing"),
     "recap": (swap(-1, "## Recap", "## End"), "'## Recap' is missing"),
-    "next": (swap(-1, "Next", "Then"), "no 'Next"),
+    "next": (swap(-1, "](01_b.ipynb)", "](00_a.ipynb)"), "no link to 01_b.ipynb"),
+    "next, but before the recap": (
+        lambda a, b: (
+            swap(3, "[up]", "[on](01_b.ipynb) [up]")(a, b),
+            swap(-1, "](01_b.ipynb)", "](00_a.ipynb)")(a, b),
+        ),
+        "no link to 01_b.ipynb",
+    ),
     "solutions link": (swap(-1, "](solutions/00_a.ipynb)", "](00_a.ipynb)"), "no link to solutions"),
     "median": (lambda a, b: a.extend(code("x = 1\n" * 7) for _ in range(9)), "the median code cell has"),
     "longest": (swap(4, "6 * 7", "6 * 7\n" * 21), "cell 4 has 21 lines"),
@@ -140,11 +179,11 @@ BROKEN = {
     ),
     "number": (swap(6, "00.1", "00.2"), "not numbered 00.1"),
     "no stub": (lambda a, b: a.pop(7), "0 cells tagged 'exercise'"),
-    "solved": (lambda a, b: a[7].outputs[0].update(text="Right."), "kept with 'Right.'"),
+    "solved": (lambda a, b: a[7].outputs[0].update(text=RIGHT), f"kept with {RIGHT!r}"),
     "other heading": (lambda a, b: b[2].update(source="### Exercise 00.1: else"), "the solutions are headed"),
     "unsolved": (lambda a, b: b.pop(3), "has no cell tagged 'solution'"),
     "no assert": (lambda a, b: b[3].update(source="check.it(1)"), "has no cell tagged 'solution'"),
-    "wrong solution": (lambda a, b: b[3].outputs[0].update(text="Not right"), "without the verdict"),
+    "wrong solution": (lambda a, b: b[3].outputs[0].update(text=f"Not {RIGHT}"), "without the verdict"),
     "order of runs": (lambda a, b: a[4].update(execution_count=17), "not once each from the top"),
     "no outputs": (
         lambda a, b: [c.update(outputs=[]) for c in b if c.cell_type == "code"],
@@ -192,7 +231,7 @@ def test_only_a_hunt_has_many_exercises(name, count, faults):
     cells = []
     for k in range(1, count + 1):
         cells.append(new_markdown_cell(f"### Exercise {name[:2]}.{k}: mend it"))
-        cells.append(code("check.it(answer)", "exercise", "Not yet. Hint: think"))
+        cells.append(code("check.it(answer)", "exercise", f"{NOT_YET} Hint: think"))
     assert exercise_faults(new_notebook(cells=cells), name) == faults
 
 

@@ -15,6 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from d2lseg import __version__, voc
+from tools import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path for number in ("03", "06") for path in (ROOT / "notebooks").glob(f"{number}_*.ipynb"))
@@ -29,17 +30,34 @@ def run(command, **options):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built from a copy: a build leaves a folder whose stale files get into the next wheel."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-PROSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "d2lseg", source / "d2lseg", ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
-    run([*pip, "-w", target, source])
-    (built,) = target.glob("d2lseg-*.whl")
-    return built
+    """The wheel, built as ``tasks.py wheel`` builds it."""
+    return commands.build_wheel(ROOT, tmp_path_factory.mktemp("wheel"), sys.executable)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ready", [True, False])
+def test_the_wheel_command_prints_where_it_is(tmp_path, monkeypatch, capsys, ready):
+    root = tmp_path / "course"
+    shutil.copytree(ROOT / "d2lseg", root / "d2lseg", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in commands.PACKAGED:
+        shutil.copy(ROOT / name, root)
+    (root / ".venv").mkdir()
+    monkeypatch.setattr(commands, "usable", lambda root: ready)
+    monkeypatch.setattr(commands, "venv_python", lambda root: sys.executable)
+    if ready:
+        (root / ".venv" / "setup-stamp").touch()
+    else:  # pip would fetch setuptools; the tests need no network, so it takes what is here
+        monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
+    before = {path for path in root.rglob("*")}
+    assert commands.wheel(root) == 0
+    place = f"dist/d2lseg-{__version__}-py3-none-any.whl"
+    assert capsys.readouterr().out == f"{place}\n" and missing(names(root / place)) == []
+    assert {path for path in root.rglob("*")} - before == {root / "dist", root / place}, (
+        "nothing else is left"
+    )
+
+
+@pytest.mark.slow
 def test_the_wheel_has_the_packages_version(wheel):
     assert wheel.name.startswith(f"d2lseg-{__version__}-py3-none-any")
 
@@ -60,6 +78,7 @@ def missing(found):
     return sorted({*sprites, *modules, *results, "d2lseg/sprites/NOTICE.md"} - set(found))
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_modules_sprites_results_and_licences(wheel):
     found = names(wheel)
     assert missing(found) == []
@@ -70,6 +89,7 @@ def test_the_wheel_holds_modules_sprites_results_and_licences(wheel):
     assert {name.split("/")[0].split("-")[0] for name in found} == {"d2lseg"}, "nothing but the package"
 
 
+@pytest.mark.slow
 def test_a_wheel_without_a_sprite_would_be_found(wheel):
     assert missing([n for n in names(wheel) if not n.endswith("fluent/cow.png")]) == [
         "d2lseg/sprites/fluent/cow.png"
@@ -105,6 +125,7 @@ def bare():
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH")}
 
 
+@pytest.mark.slow
 def test_the_installed_package_is_not_the_checkout(elsewhere, tmp_path):
     code = "import d2lseg, torch; from d2lseg import voc; print(d2lseg.__file__); print(voc.data_dir())"
     env = {k: v for k, v in bare().items() if k != "D2LSEG_DATA"} | {
@@ -123,6 +144,7 @@ def nbval(python, folder, data, *names):
     return run(command, cwd=folder, env=bare() | {"D2LSEG_DATA": str(data)})
 
 
+@pytest.mark.slow
 def test_kernels_elsewhere_use_the_wheel(elsewhere, tmp_path):
     place = str(elsewhere.parent.parent)
     book = new_notebook(cells=[new_code_cell(f"import d2lseg; assert d2lseg.__file__.startswith({place!r})")])
@@ -134,6 +156,7 @@ def test_kernels_elsewhere_use_the_wheel(elsewhere, tmp_path):
         nbval(elsewhere, tmp_path, tmp_path, "bad.ipynb")
 
 
+@pytest.mark.slow
 def test_notebooks_run_from_an_empty_folder_with_the_wheel_alone(elsewhere, tmp_path):
     place = tmp_path / "far"
     place.mkdir()

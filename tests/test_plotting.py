@@ -182,7 +182,7 @@ def test_a_confusion_matrix_of_255_classes_stays_legible():
     ],
 )
 def test_a_class_without_a_name_is_an_error_that_says_what_to_give(draw):
-    with pytest.raises(ValueError, match=r"class 254 has no name, there are 21; .*dataset\.classes"):
+    with pytest.raises(ValueError, match=r"class 254 .* 21; .*dataset\.classes"):
         draw()
 
 

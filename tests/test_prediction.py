@@ -284,14 +284,14 @@ def test_bad_overlap_is_refused(overlap):
     [
         (
             {"tile": (300, 480)},
-            r"tile is \(300, 480\) and overlap 128; .* multiples of 32 pixels, the stride",
+            r"tile .*\(300, 480\).* 128; .*multiples of 32",
         ),
         ({"tile": (320, 500)}, "multiples of 32"),
-        ({"overlap": 100}, r"tile is \(768, 768\) and overlap 100; .* multiples of 32"),
+        ({"overlap": 100}, r"tile .*\(768, 768\).* 100; .*multiples of 32"),
         ({"tile": (0, 32), "overlap": 0}, "multiples of 32"),
         ({"tile": (64, 64, 64), "overlap": 0}, r"expected \(height, width\)"),
         ({"tile": (64, 128), "overlap": 64}, "overlap must lie in 0..63"),
-        ({"window": "round"}, "window must be one of flat, smooth; got 'round'"),
+        ({"window": "round"}, "window .*flat, smooth.*'round'"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"precision": "float64"}, "precision must be one of .* got 'float64'"),
     ],
@@ -318,7 +318,7 @@ class Wrong(nn.Module):
     [
         (lambda z: {"out": z}, "gives <class 'dict'> for images"),
         (lambda z: z[:, 0], r"gives \(1, 9, 11\) for images"),
-        (lambda z: z[..., ::2], r"gives \(1, 5, 9, 6\) for images \(1, 3, 9, 11\); expected logits"),
+        (lambda z: z[..., ::2], r"\(1, 5, 9, 6\) .*\(1, 3, 9, 11\)"),
         (lambda z: torch.cat([z, z]), r"gives \(2, 5, 9, 11\)"),
     ],
 )
@@ -402,6 +402,7 @@ def photo(path, height, width):
     return path
 
 
+@pytest.mark.slow
 @needs_proc
 def test_the_logits_of_the_whole_picture_never_exist(tmp_path):
     """A tall picture: 84 bytes x 4.8 million are 385 MiB of logits, and those of a row of tiles 16 MiB."""
@@ -412,6 +413,7 @@ def test_the_logits_of_the_whole_picture_never_exist(tmp_path):
     assert held[0] == (21, 6000, 800) and held[1] > 385  # the proof that the measurement sees them
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_photo_of_24_megapixels_needs_less_than_a_gibibyte(tmp_path):
     """From the file to the classes, with the tiles that are used by default."""

@@ -174,7 +174,7 @@ def test_values_without_a_known_white_are_refused(tmp_path, values, words):
 
 
 def test_a_mode_that_cannot_be_converted_is_named():
-    with pytest.raises(ValueError, match=r"odd\.tif: conversion from La .* save it as RGB"):
+    with pytest.raises(ValueError, match=r"odd\.tif: .* La .* as RGB"):
         voc._plain_rgb(Image.new("La", (2, 2)), "odd.tif")
 
 
@@ -301,13 +301,13 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 def test_an_empty_file_is_named_as_one(tmp_path):
     (tmp_path / "empty.jpg").touch()
-    with pytest.raises(ValueError, match=r"empty\.jpg: cannot be read as an image \(it is empty, 0 bytes\)"):
+    with pytest.raises(ValueError, match=r"empty\.jpg: .*0 bytes"):
         voc.read_image(tmp_path / "empty.jpg")
 
 
 def test_text_with_an_images_name_is_refused(tmp_path):
     (tmp_path / "text.jpg").write_text("not an image")
-    with pytest.raises(ValueError, match=r"text\.jpg: .*its format is not known.*expected JPEG.*Replace"):
+    with pytest.raises(ValueError, match=r"text\.jpg: .*format .*JPEG.*Replace"):
         voc.read_image(tmp_path / "text.jpg")
 
 
@@ -326,7 +326,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
     path.chmod(0)
     try:
         os.seteuid(65534 if user == 0 else user)  # root may read everything
-        with pytest.raises(PermissionError, match=r"secret\.png: this user may not read it; allow it"):
+        with pytest.raises(PermissionError, match=r"secret\.png: .*chmod \+r"):
             voc.read_image(path)
     finally:
         os.seteuid(user)
@@ -338,7 +338,7 @@ def test_a_very_large_picture_is_refused_and_a_large_one_is_not(tmp_path, monkey
     with pytest.warns(Image.DecompressionBombWarning):
         assert np.array_equal(read(tmp_path / "large.png"), PIXELS)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)  # PIL refuses twice as many
-    with pytest.raises(ValueError, match=r"large\.png: more pixels than are opened .*70 pixels.*MAX_IM"):
+    with pytest.raises(ValueError, match=r"large\.png: .*70 pixels.*MAX_IMAGE_PIXELS"):
         voc.read_image(tmp_path / "large.png")
 
 
@@ -396,5 +396,5 @@ def test_a_broken_exif_block_is_refused(tmp_path):
     data = ENCODED["webp"]
     start = data.index(b"EXIF") + 8
     (tmp_path / "photo.webp").write_bytes(data[:start] + b"XXXX" + data[start + 4 :])
-    with pytest.raises(ValueError, match=r"photo\.webp: cannot be read as an image \(not a TIFF file"):
+    with pytest.raises(ValueError, match=r"photo\.webp: .*\(not a TIFF file"):
         voc.read_image(tmp_path / "photo.webp")

@@ -95,6 +95,7 @@ def overfitted(folder):
     return model, history
 
 
+@pytest.mark.slow
 def test_a_model_from_scratch_learns_the_two_training_photographs(folder, overfitted):
     model, history = overfitted
     matrix = training.evaluate(model, DataLoader(voc.VOCSegDataset(folder, "train"), 1))
@@ -103,6 +104,7 @@ def test_a_model_from_scratch_learns_the_two_training_photographs(folder, overfi
     assert ours.pixel_acc >= 0.95 and ours.pixel_acc > baseline.pixel_acc + 0.2, str(ours)
 
 
+@pytest.mark.slow
 def test_it_knows_the_photographs_and_not_the_task(folder, overfitted):
     """The proof that 0.95 can be missed: the third photograph, never trained on, is far from it."""
     matrix = training.evaluate(overfitted[0], DataLoader(voc.VOCSegDataset(folder, "val"), 1))

@@ -1,4 +1,4 @@
-"""The commands: set-up that skips, remakes and explains its failures; lab, test, render, repository."""
+"""The commands: set-up that skips, remakes and explains its failures; then all other commands."""
 
 import ast
 import json
@@ -26,8 +26,9 @@ def mini(tmp_path, monkeypatch):
     root.mkdir()
     (root / "requirements.txt").write_text("# nothing\n")
     (root / "pyproject.toml").write_text('Repository = "https://github.com/own/course"\n')
-    monkeypatch.setattr(commands, "DISK_GB", 0.01)
+    monkeypatch.setattr(commands, "DISK_GB", {"cpu": 0.01, "default": 0.01})
     monkeypatch.delenv("D2LSEG_DISK_GB", raising=False)
+    monkeypatch.setenv("D2LSEG_TORCH", "default")  # nothing here needs torch
     return root
 
 
@@ -78,10 +79,11 @@ def test_the_oldest_python_agrees_with_pyproject():
 # --- set-up -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_set_up_installs_once_and_again_only_after_a_change(mini, monkeypatch):
     calls = []
     real = commands.install
-    monkeypatch.setattr(commands, "install", lambda root: (calls.append(root), real(root)))
+    monkeypatch.setattr(commands, "install", lambda root, extra: (calls.append(root), real(root, extra)))
     assert commands.setup(mini)  # a real environment, with a real pip
     assert commands.usable(mini)
     assert not commands.setup(mini) and len(calls) == 1
@@ -101,6 +103,7 @@ def test_set_up_installs_once_and_again_only_after_a_change(mini, monkeypatch):
     assert commands.setup(mini) and commands.usable(mini)
 
 
+@pytest.mark.slow
 def test_an_environment_made_by_hand_is_kept(mini):
     subprocess.run([sys.executable, "-m", "venv", mini / ".venv"], check=True)
     mark = mini / ".venv" / "mark"
@@ -121,17 +124,35 @@ def test_the_fingerprint_sees_requirements_pyproject_python_and_place(mini, tmp_
     assert commands.fingerprint(mini) == seen[-1]
 
 
-def fake_venv(root, status, log):
-    """Put a Python in place that writes a log as pip does, and exits with a status."""
+def fake_venv(root, status, log, torch="", settings=""):
+    """Put a Python in place whose pip notes what it is to do, writes a log and exits with a status.
+
+    ``torch`` is the version of PyTorch in the environment, ``settings`` what ``pip config list`` prints.
+    """
     python = commands.venv_python(root)
     python.parent.mkdir(parents=True)
     version = " ".join(str(n) for n in sys.version_info[:3])
-    (root / "said").write_text(log)
+    for name, text in {"said": log, "torch": torch, "settings": settings}.items():
+        (root / name).write_text(text)
     python.write_text(
-        f'#!/bin/sh\nif [ "$1" = -c ]; then echo "{version}"; exit 0; fi\n'
-        f'cp {root}/said "$4"\nexit {status}\n'  # $4 is the log: -m pip --log LOG install ...
+        "#!/bin/sh\n"
+        f'case "$1 $2 $3" in\n'
+        f'"-c "*metadata*) test -s "{root}/torch" && cat "{root}/torch"; exit;;\n'
+        f'"-c "*) echo "{version}"; exit;;\n'
+        f'"-m pip config") cat "{root}/settings"; exit;;\n'
+        "esac\n"
+        f'cp "{root}/said" "$4"\n'  # -m pip --log LOG install ...
+        f'shift 5; echo "$@" >> "{root}/calls"\nexit {status}\n'
     )
     python.chmod(0o755)
+
+
+def installed(root):
+    """List what the fake pip was told to install, one line a call, and forget it."""
+    calls = root / "calls"
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    calls.unlink(missing_ok=True)
+    return lines
 
 
 needs_sh = pytest.mark.skipif(os.name == "nt", reason="simulates pip with a shell script")
@@ -171,6 +192,56 @@ def test_the_stamp_of_an_earlier_success_goes_when_pip_fails(mini):
     assert not (mini / ".venv" / "setup-stamp").exists()
 
 
+@needs_sh
+def test_lab_and_test_share_an_environment(mini, capsys):
+    fake_venv(mini, 0, "fine", torch="2.9.0")
+    assert commands.setup(mini, "lab") and installed(mini) == ["-e .[lab]"]
+    assert not commands.setup(mini, "lab") and installed(mini) == []
+    capsys.readouterr()
+    assert commands.setup(mini, "dev") and installed(mini) == ["-r requirements.txt"]
+    assert "adding the test tools" in capsys.readouterr().out
+    assert not commands.setup(mini, "dev") and not commands.setup(mini, "lab"), "dev includes lab"
+    assert installed(mini) == []
+
+    (mini / "pyproject.toml").write_text("# something else\n")
+    assert commands.setup(mini, "lab") and installed(mini) == ["-e .[lab]"]
+    assert "requirements have changed" in capsys.readouterr().out
+    assert commands.setup(mini, "dev") and installed(mini) == ["-r requirements.txt"]
+
+
+@needs_sh
+@pytest.mark.parametrize("stamp", ["", "of an earlier version", "{} other", "{}"])
+def test_a_stamp_that_says_something_else_does_not_count(mini, stamp):
+    fake_venv(mini, 0, "fine", torch="2.9.0")
+    (mini / ".venv" / "setup-stamp").write_text(stamp.format(commands.fingerprint(mini)))
+    assert commands.setup(mini, "lab")
+    assert not commands.setup(mini, "lab")
+
+
+@pytest.mark.parametrize(
+    ("argv", "extra"), [(["lab"], "lab"), (["test"], "dev"), (["render"], "dev"), (["setup"], "dev")]
+)
+def test_each_command_installs_what_it_needs(monkeypatch, argv, extra):
+    asked = []
+
+    def setup(root=ROOT, extra="dev"):
+        asked.append(extra)
+        raise commands.Stop("Enough.")
+
+    monkeypatch.setattr(commands, "setup", setup)
+    assert commands.main(argv) == 2
+    assert asked == [extra]
+
+
+def test_requirements_are_dev_and_dev_includes_lab():
+    assert (ROOT / "requirements.txt").read_text() == "-e .[dev]\n"
+    text = (ROOT / "pyproject.toml").read_text()
+    lab = text.split("\nlab = [")[1].split("\n]")[0]
+    assert "jupyterlab" in lab and not any(tool in lab for tool in ("pytest", "nbval", "ruff"))
+    assert '"d2lseg[lab]"' in text.split("\ndev = [")[1].split("\n]")[0]
+
+
+@pytest.mark.slow
 def test_a_real_pip_without_a_network(mini, monkeypatch):
     (mini / "requirements.txt").write_text("d2lseg-a-package-that-is-nowhere\n")
     for name, value in {"PIP_INDEX_URL": NOWHERE, "PIP_EXTRA_INDEX_URL": NOWHERE, "PIP_RETRIES": "0"}.items():
@@ -182,11 +253,15 @@ def test_a_real_pip_without_a_network(mini, monkeypatch):
 
 def test_a_full_disk_is_told_before_anything_is_made(mini, monkeypatch):
     monkeypatch.setattr(commands.shutil, "disk_usage", lambda _: SimpleNamespace(free=2.5e9))
-    monkeypatch.setattr(commands, "DISK_GB", 8)
+    monkeypatch.setattr(commands, "DISK_GB", {"cpu": 3, "default": 8})
     with pytest.raises(commands.Stop) as error:
         commands.setup(mini)
-    assert "2.5 GB free" in sentence(error) and "needs 8 GB" in sentence(error)
+    assert "2.5 GB free" in sentence(error) and "needs 3 GB" in sentence(error)
+    assert "D2LSEG_TORCH" not in sentence(error), "there is nothing smaller"
     assert not (mini / ".venv").exists()
+    with pytest.raises(commands.Stop) as error:
+        commands.check_disk(mini, {}, "default")
+    assert "needs 8 GB" in sentence(error) and "D2LSEG_TORCH=cpu" in sentence(error)
     commands.check_disk(mini, {"D2LSEG_DISK_GB": "2"})
     with pytest.raises(commands.Stop, match="'much'"):
         commands.check_disk(mini, {"D2LSEG_DISK_GB": "much"})
@@ -225,7 +300,7 @@ def test_main_prints_the_sentence_and_no_traceback(monkeypatch, capsys):
 
 
 def test_unknown_commands_and_options_are_refused(capsys):
-    for argv in ([], ["lob"], ["test", "--fast"], ["repository"]):
+    for argv in ([], ["lob"], ["test", "--fast"], ["repository", "a/b", "--unset"]):
         with pytest.raises(SystemExit) as error:
             commands.main(argv)
         assert error.value.code == 2
@@ -239,7 +314,7 @@ def test_unknown_commands_and_options_are_refused(capsys):
 def lab(monkeypatch):
     """Run ``lab`` up to the point where JupyterLab would start; gives its command line."""
     started = []
-    monkeypatch.setattr(commands, "setup", lambda root: False)
+    monkeypatch.setattr(commands, "setup", lambda root, extra="dev": False)
     monkeypatch.setattr(commands, "hand_over", lambda command, root: (started.append(command), 0)[1])
     monkeypatch.setattr(commands, "is_root", lambda: False)
     monkeypatch.setattr(commands, "in_container", lambda: False)
@@ -338,8 +413,8 @@ def test_kernels_of_the_environment_come_first(tmp_path, monkeypatch):
 
 def test_the_stages_run_everything_in_order():
     stages = commands.test_stages(ROOT)
-    ruff, unit, notebooks = (command for _, command in stages)
-    assert ruff == ["ruff", "check", "."]
+    ruff, form, unit, notebooks = (command for _, command in stages)
+    assert ruff == ["ruff", "check", "."] and form == ["ruff", "format", "--check", "."]
     assert {"--cov=d2lseg", "--cov-branch", "--cov-fail-under=90"} <= set(unit)
     names = [name for name in notebooks if name.endswith(".ipynb")]
     lessons = sorted(n for n in names if "/solutions/" not in n)
@@ -353,7 +428,7 @@ def test_the_stages_run_everything_in_order():
 def test_every_stage_runs_and_any_failure_counts(mini, monkeypatch, capsys, fails):
     (mini / "notebooks").mkdir()
     (mini / "notebooks" / "00_x.ipynb").touch()
-    monkeypatch.setattr(commands, "setup", lambda root: False)
+    monkeypatch.setattr(commands, "setup", lambda root, extra="dev": False)
     stages = [(f"stage {n}", ["x", f"raise SystemExit({int(n in fails)})"]) for n in range(3)]
     monkeypatch.setattr(commands, "test_stages", lambda root: stages)
     run = subprocess.run
@@ -367,7 +442,7 @@ def test_every_stage_runs_and_any_failure_counts(mini, monkeypatch, capsys, fail
 
 
 def test_a_checkout_without_notebooks_is_told(mini, monkeypatch):
-    monkeypatch.setattr(commands, "setup", lambda root: False)
+    monkeypatch.setattr(commands, "setup", lambda root, extra="dev": False)
     with pytest.raises(commands.Stop) as error:
         commands.test(mini)
     assert "no notebooks" in sentence(error)
@@ -460,72 +535,248 @@ def test_render_finds_the_host_name_but_not_in_pictures(lessons, monkeypatch):
             render.inspect(book, path, lessons)
 
 
+# --- wheel --------------------------------------------------------------------------------------------------
+
+
+@needs_sh
+def test_a_wheel_that_cannot_be_built_is_told_in_one_sentence(mini, tmp_path):
+    (mini / "d2lseg").mkdir()
+    for name in commands.PACKAGED:
+        (mini / name).touch()
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'No module named pip'\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(commands.Stop) as error:
+        commands.build_wheel(mini, mini / "dist", python)
+    assert "wheel" in sentence(error) and "tasks.py setup" in sentence(error)
+    assert not (mini / "dist").exists()
+
+
 # --- repository ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def copied(tmp_path):
-    """The files of this repository that hold its name, and a page with look-alikes."""
+    """The files of this repository that depend on its name, unset."""
+    root = tmp_path / "copied"
     for path in [ROOT / "pyproject.toml", *ROOT.glob("*.md"), *commands.notebooks(ROOT)]:
-        target = tmp_path / path.relative_to(ROOT)
+        target = root / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    old = commands.current_repository(ROOT)
-    address = f"https://github.com/{old}"
-    (tmp_path / "PAGE.md").write_bytes(
-        f"https://github.com/{old} git+https://github.com/{old}.git\r\n"
-        f"https://colab.research.google.com/github/{old}/blob/main/x.ipynb (https://github.com/{old}).\n"
-        f"other: {address}-fork {address}.old https://github.com/x/y {old}\n".encode()
-    )
-    return tmp_path
+    commands.repository(None, root)
+    return root
 
 
 def contents(root):
-    return {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file() and ".git" not in p.parts
+    }
 
 
-def test_repository_rewrites_all_and_back(copied):
-    before, old = contents(copied), commands.current_repository(copied)
+def test_repository_sets_renames_and_unsets_all(copied, capsys):
+    unset = contents(copied)
+    assert commands.current_repository(copied) is None
     assert commands.repository("Some-One/new.name_2", copied) == 0
-    after = contents(copied)
+    assert "was unset and is now Some-One/new.name_2: 21 files" in capsys.readouterr().out
+    named = contents(copied)
     assert commands.current_repository(copied) == "Some-One/new.name_2"
-    page = after[Path("PAGE.md")].decode()
-    new, address = "https://github.com/Some-One/new.name_2", f"https://github.com/{old}"
-    assert page.splitlines()[0] == f"{new} git+{new}.git"
-    assert page.count("Some-One/new.name_2") == 4 and "\r\n" in page
-    assert f"other: {address}-fork {address}.old https://github.com/x/y {old}\n" in page
-    for name, text in after.items():
-        if name.name != "PAGE.md":
-            assert old.encode() not in text, name
-        if name.suffix == ".ipynb":
-            assert text != before[name], name
-            json.loads(text)
-    assert commands.repository(old, copied) == 0
+    changed = {name.as_posix() for name in named if named[name] != unset[name]}
+    books = {path.relative_to(copied).as_posix() for path in commands.notebooks(copied)}
+    assert changed == {"pyproject.toml", *books}
+    assert (
+        b'[project.urls]\nRepository = "https://github.com/Some-One/new.name_2"'
+        in named[Path("pyproject.toml")]
+    )
+
+    assert commands.repository("a/b", copied) == 0
+    assert not any(b"Some-One" in text for text in contents(copied).values())
+    assert commands.repository("Some-One/new.name_2", copied) == 0
+    assert contents(copied) == named
+    capsys.readouterr()
+    assert commands.repository("Some-One/new.name_2", copied) == 0
+    assert ": 0 files changed" in capsys.readouterr().out
+    assert commands.repository(None, copied) == 0
+    assert contents(copied) == unset
+
+
+def test_repository_keeps_the_line_ends_of_windows(copied):
+    for path in [copied / "pyproject.toml", *commands.notebooks(copied)]:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    before = contents(copied)
+    commands.repository("a/b", copied)
+    assert commands.current_repository(copied) == "a/b"
+    assert all(
+        text.count(b"\n") == text.count(b"\r\n")
+        for name, text in contents(copied).items()
+        if name in before and name.suffix != ".md"
+    )
+    commands.repository(None, copied)
     assert contents(copied) == before
 
 
-@pytest.mark.parametrize("name", ["", "name", "a/b/c", "https://github.com/a/b", "a/b.git", "a b/c", "-a/b"])
-def test_repository_refuses_what_is_no_name(copied, name):
+@pytest.mark.parametrize("written", [0, 1, 20])
+@pytest.mark.parametrize("name", ["a/b", None])
+def test_a_run_that_was_cut_short_is_repeated(copied, monkeypatch, written, name):
+    start, aim = ("c/d", name) if name is None else (None, name)
+    commands.repository(aim, copied)
+    wanted = contents(copied)
+    commands.repository(start, copied)
+    real, left = os.replace, [written]
+
+    def cut(source, target):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(source, target)
+
+    monkeypatch.setattr(commands.os, "replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        commands.repository(aim, copied)
+    assert commands.current_repository(copied) == start, "the state is written last"
+    monkeypatch.undo()
+    assert set(contents(copied)) == set(wanted), "no half-written file stays"
+    assert commands.repository(aim, copied) == 0
+    assert contents(copied) == wanted
+
+
+@pytest.mark.parametrize(
+    "name", ["", "name", "a/b/c", "https://github.com/a/b", "a/b.git", "a b/c", "-a/b", "a/..", "a/b\n"]
+)
+def test_repository_refuses_what_cannot_be_a_name(copied, name):
     before = contents(copied)
     with pytest.raises(commands.Stop) as error:
         commands.repository(name, copied)
-    assert "OWNER/NAME" in str(error.value)
+    assert "OWNER/NAME" in str(error.value) and repr(name) in str(error.value)
     assert contents(copied) == before
 
 
 def test_repository_needs_its_line_in_pyproject(copied):
     (copied / "pyproject.toml").write_text("[project]\n")
-    with pytest.raises(commands.Stop, match="no line"):
+    with pytest.raises(commands.Stop) as error:
         commands.repository("a/b", copied)
+    assert "pyproject.toml" in sentence(error) and commands.UNSET in sentence(error)
 
 
-def test_the_name_is_nowhere_else():
-    owner = commands.current_repository(ROOT)
-    known = {ROOT / "pyproject.toml", *ROOT.glob("*.md"), *commands.notebooks(ROOT)}
-    sources = [p for folder in ("d2lseg", "tools", "tests", ".github") for p in (ROOT / folder).rglob("*.*")]
-    for path in sources:
-        if path.suffix in {".py", ".yml", ".md"} and path not in known:
-            assert f"github.com/{owner}" not in path.read_text(encoding="utf-8"), path
+def test_a_notebook_without_its_badge_stops_before_anything_is_written(copied):
+    path = commands.notebooks(copied)[-1]
+    book = json.loads(path.read_text(encoding="utf-8"))
+    book["cells"][0]["source"] = ["# Title"]
+    path.write_text(json.dumps(book), encoding="utf-8")
+    before = contents(copied)
+    with pytest.raises(commands.Stop) as error:
+        commands.repository("a/b", copied)
+    assert path.relative_to(copied).as_posix() in sentence(error) and "badge" in sentence(error)
+    assert contents(copied) == before
+
+
+needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not on this machine")
+
+
+def origin(root, url):
+    """Make a folder a clone of an address."""
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    subprocess.run(["git", "remote", "add", "origin", url], cwd=root, check=True)
+
+
+@needs_git
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://github.com/own-er/na.me",
+        "https://github.com/own-er/na.me.git",
+        "https://github.com/own-er/na.me/",
+        "https://user:secret@github.com/own-er/na.me.git",
+        "git@github.com:own-er/na.me.git",
+        "git@github.com:own-er/na.me",
+        "ssh://git@github.com/own-er/na.me.git",
+    ],
+)
+def test_without_a_name_the_git_remote_is_read(mini, url):
+    origin(mini, url)
+    assert commands.remote_repository(mini) == "own-er/na.me"
+
+
+@needs_git
+@pytest.mark.parametrize(
+    "url", ["https://me:secret@git.example.org/a/b.git", "https://github.com/a", "/srv/a/b"]
+)
+def test_a_remote_elsewhere_is_told_without_its_password(mini, url):
+    origin(mini, url)
+    with pytest.raises(commands.Stop) as error:
+        commands.remote_repository(mini)
+    assert "OWNER/NAME" in sentence(error) and url.rpartition("@")[2].removeprefix("https://") in sentence(
+        error
+    )
+    assert "secret" not in sentence(error)
+
+
+@needs_git
+def test_a_clone_around_the_course_does_not_count(mini):
+    origin(mini.parent, "https://github.com/somebody/else")
+    with pytest.raises(commands.Stop) as error:
+        commands.remote_repository(mini)
+    assert "'origin'" in sentence(error) and "OWNER/NAME" in sentence(error)
+
+
+def test_without_git_the_name_is_asked_for(mini, monkeypatch):
+    monkeypatch.setenv("PATH", str(mini))
+    with pytest.raises(commands.Stop) as error:
+        commands.remote_repository(mini)
+    assert "git is not installed" in sentence(error) and "OWNER/NAME" in sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"), [(["a/b"], "a/b"), ([], "from/remote"), (["--unset"], None), ([""], "")]
+)
+def test_the_command_line_says_which_name(monkeypatch, argv, name):
+    called = []
+    monkeypatch.setattr(commands, "remote_repository", lambda root: "from/remote")
+    monkeypatch.setattr(commands, "repository", lambda name, root: called.append(name))
+    assert commands.main(["repository", *argv]) == 0
+    assert called == [name]
+
+
+@pytest.mark.parametrize(
+    ("state", "here", "status", "printed"),
+    [
+        (None, "own/fork", 0, "python3 tasks.py repository own/fork\n"),
+        ("own/course", "own/course", 0, ""),
+        ("own/course", "Own/Course", 0, ""),
+        ("own/course", "own/fork", 1, "python3 tasks.py repository own/fork\n"),
+    ],
+)
+def test_check_prints_the_one_command(copied, capsys, state, here, status, printed):
+    commands.repository(state, copied)
+    before = contents(copied)
+    capsys.readouterr()
+    assert commands.check_repository({"GITHUB_REPOSITORY": here}, copied) == status
+    assert capsys.readouterr().out == printed
+    assert contents(copied) == before
+    if printed:
+        commands.repository(printed.split()[-1], copied)
+        assert commands.check_repository({"GITHUB_REPOSITORY": here}, copied) == 0, "the command is right"
+
+
+def test_check_is_for_github_actions(monkeypatch, capsys):
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    assert commands.main(["repository", "--check"]) == 2
+    assert "GITHUB_REPOSITORY" in capsys.readouterr().err
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    assert "run: python tasks.py repository --check" in workflow
+
+
+def test_no_page_and_no_code_names_a_repository():
+    name, strangers = commands.current_repository(ROOT), "github.com/" + "d2lseg/"
+    folders = ("d2lseg", "tools", "tests", ".github", "docs", "data", "benchmarks")
+    sources = [
+        p for folder in folders for p in (ROOT / folder).rglob("*.*") if p.suffix in {".py", ".yml", ".md"}
+    ]
+    for path in [*sources, *ROOT.glob("*.md"), ROOT / "Makefile"]:
+        text = path.read_text(encoding="utf-8")
+        assert strangers not in text, path
+        assert name is None or f"github.com/{name}" not in text, path
+    for path in [ROOT / "pyproject.toml", *commands.notebooks(ROOT)]:
+        assert name is not None or strangers not in path.read_text(encoding="utf-8"), path
 
 
 def test_ci_runs_make_test():

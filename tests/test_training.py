@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from d2lseg import fcn, metrics, training
+from d2lseg import metrics, training
 from d2lseg.engine import checkpoint, devices
 from d2lseg.engine.progress import Progress
 
@@ -181,10 +181,18 @@ def test_a_fraction_of_an_epoch_is_a_fraction_of_its_batches(epochs, steps):
     assert len(seen) == steps and len(history.rows) == math.ceil(steps / 4)
 
 
-def test_time_limit_ends_the_training():
-    history = training.train(tiny(), loader(), max_seconds=0.3, **SETTINGS)
-    assert history.rows and history.rows[-1]["seconds"] >= 0.3
-    assert history.rows[-2]["seconds"] < 0.3 if len(history.rows) > 1 else True
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [(0.1, [0.25]), (1.0, [1.0]), (1.1, [1.0, 1.25]), (2.0, [1.0, 2.0]), (2.3, [1.0, 2.0, 2.5])],
+)
+def test_a_training_ends_with_the_first_step_after_its_time_limit(monkeypatch, limit, seconds):
+    """A step takes a quarter of a second here, and an epoch four steps."""
+    clock, model = [100.0], tiny()
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    model.register_forward_hook(lambda *_: clock.append(clock.pop() + 0.25))
+    history = training.train(model, loader(), max_seconds=limit, **SETTINGS)
+    assert [row["seconds"] for row in history.rows] == seconds
+    assert clock == [100 + seconds[-1]], "no step after the limit"
 
 
 class Interrupting(DataLoader):
@@ -308,6 +316,7 @@ print(*epochs)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX")
 def test_a_training_killed_20_times_goes_on_and_ends_as_if_it_never_was(tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(ROOT), str(ROOT / "tests")]
@@ -464,11 +473,20 @@ def test_frozen_parameters_stay():
     assert torch.equal(model.layers[0].weight, before)
 
 
-def test_devices_of_this_machine():
-    gpus = torch.cuda.device_count()
-    assert training.try_gpu(gpus) == torch.device("cpu")
-    assert len(training.try_all_gpus()) == max(gpus, 1)
-    assert training.best_device().type in ("cuda", "mps", "cpu")
+@pytest.mark.parametrize(
+    ("cuda", "mps", "device"),
+    [(True, True, "cuda:0"), (True, False, "cuda:0"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_best_device_is_cuda_then_apples_then_the_cpu(monkeypatch, cuda, mps, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert training.best_device() == torch.device(device)
+
+
+def test_without_a_gpu_the_cpu_is_given(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert training.try_gpu() == torch.device("cpu") and training.try_all_gpus() == [torch.device("cpu")]
 
 
 @pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
@@ -479,10 +497,14 @@ def test_precision_on_cuda_follows_the_generation(monkeypatch, capability, preci
 
 def test_several_gpus_are_listed(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     assert [str(d) for d in training.try_all_gpus()] == ["cuda:0", "cuda:1"]
-    assert str(training.try_gpu(1)) == "cuda:1" and str(training.best_device()) == "cuda:0"
+    assert [str(training.try_gpu(i)) for i in range(3)] == ["cuda:0", "cuda:1", "cpu"]
+
+
+def test_under_torchrun_the_best_gpu_is_the_processes_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert str(training.best_device()) == "cuda:3"
 
 
 @pytest.mark.parametrize(

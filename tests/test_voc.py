@@ -99,11 +99,11 @@ def test_files_that_are_no_images_are_named(tmp_path, reader):
     with pytest.raises(FileNotFoundError, match=r"absent\.png"):
         reader(tmp_path / "absent.png")
     (tmp_path / "text.png").write_text("not an image")
-    with pytest.raises(ValueError, match=r"text\.png: cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"text\.png: .*Replace"):
         reader(tmp_path / "text.png")
     write_mask(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 21, (64, 64)))
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-900])
-    with pytest.raises(ValueError, match=r"cut\.png: cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"cut\.png: .*Replace"):
         reader(tmp_path / "cut.png")
 
 
@@ -164,9 +164,7 @@ def test_an_unknown_index_is_named_with_its_position(tmp_path):
     write_mask(tmp_path / "bad.png", label)
     Image.fromarray(label, "L").save(tmp_path / "grey.png")
     for name in ("bad.png", "grey.png"):
-        with pytest.raises(
-            ValueError, match=rf"{name}: index 21 at \(row, column\) \(3, 4\).*0\.\.20, or 255"
-        ):
+        with pytest.raises(ValueError, match=rf"{name}: index 21 .*\(3, 4\).*0\.\.20, or 255"):
             voc.read_mask(tmp_path / name)
 
 
@@ -182,7 +180,7 @@ def test_an_unknown_colour_is_named_with_its_position(tmp_path):
     colours = np.zeros((4, 6, 3), np.uint8)
     colours[2, 5] = (128, 0, 1)
     Image.fromarray(colours).save(tmp_path / "odd.png")
-    with pytest.raises(ValueError, match=r"odd\.png: colour \(128, 0, 1\) at \(row, column\) \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"odd\.png: .*\(128, 0, 1\) .*\(2, 5\)"):
         voc.read_mask(tmp_path / "odd.png")
 
 
@@ -190,15 +188,13 @@ def test_another_palette_is_refused(tmp_path):
     image = Image.fromarray(np.array([[0, 0], [0, 2]], np.uint8), "L")
     image.putpalette([0, 0, 0, 1, 2, 3, 9, 9, 9])
     image.save(tmp_path / "theirs.png")
-    with pytest.raises(
-        ValueError, match=r"theirs\.png: its palette gives index 2 the colour \(9, 9, 9\).*\(1, 1\)"
-    ):
+    with pytest.raises(ValueError, match=r"theirs\.png: .*index 2 .*\(9, 9, 9\).*\(1, 1\)"):
         voc.read_mask(tmp_path / "theirs.png")
 
 
 def test_an_index_beyond_the_palette_is_refused():
     """A file that PIL itself cannot write, but others can."""
-    with pytest.raises(ValueError, match=r"short\.png: its palette gives index 15 the colour none"):
+    with pytest.raises(ValueError, match=r"short\.png: .*index 15 .*none"):
         voc._check_palette(torch.tensor([[0, 15]]), palette()[: 3 * 4], voc.VOC_COLORMAP, "short.png")
 
 

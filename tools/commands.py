@@ -1,6 +1,6 @@
-"""The commands behind ``tasks.py``: set up, open, test, render, rename. Standard library only.
+"""The commands behind ``tasks.py``: set up, open, test, render, pack, rename. Standard library only.
 
-Each command works from any folder, because it goes to the repository root first. What a reader can mend
+Each command works from any folder, because it goes to the repository root first. What a reader can fix
 stops a command with one sentence (``Stop``) and exit status 2; a failed check gives exit status 1.
 """
 
@@ -10,24 +10,32 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import platform
 import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tools import opening, torch_build
 
 ROOT = Path(__file__).resolve().parent.parent
 START = "notebooks/00_start_here.ipynb"
 COVERAGE = 90  # per cent of branches
 CELL_TIMEOUT = 900  # seconds; notebook 05 trains for minutes in one cell
 
-# A finished environment takes about 6 GB on Linux, where torch comes with its CUDA libraries, and pip unpacks
-# beside it. Elsewhere torch is much smaller.
-DISK_GB = 8 if sys.platform == "linux" else 3
+# By the build of PyTorch. On Linux the default one brings CUDA's libraries: the environment takes about 6 GB
+# with them, and pip unpacks beside it. Any other takes less than 2 GB.
+DISK_GB = {"cpu": 3, "default": 8 if sys.platform == "linux" else 3}
+
+# What pip is told to install, and which extras an environment has that was made for one of them.
+REQUIREMENTS = {"lab": ("-e", ".[lab]"), "dev": ("-r", "requirements.txt")}
+INCLUDES = {"lab": ("lab",), "dev": ("lab", "dev")}
 
 
 class Stop(Exception):
@@ -82,19 +90,19 @@ def usable(root: Path) -> bool:
     return run.returncode == 0 and run.stdout.split() == [str(n) for n in sys.version_info[:3]]
 
 
-def check_disk(root: Path, environ: Mapping[str, str]) -> None:
-    """Stop when the disk cannot hold the environment."""
-    wanted = environ.get("D2LSEG_DISK_GB", DISK_GB)
+def check_disk(root: Path, environ: Mapping[str, str], build: str = "cpu") -> None:
+    """Stop when the disk cannot hold the environment with this build of PyTorch."""
+    wanted = environ.get("D2LSEG_DISK_GB", DISK_GB[build])
     try:
         need = float(wanted)
     except ValueError:
         raise Stop(f"D2LSEG_DISK_GB must be a number of gigabytes, and it is {wanted!r}.") from None
     free = shutil.disk_usage(root).free / 1e9
     if free < need:
+        less = f", or set D2LSEG_TORCH=cpu, with which {DISK_GB['cpu']:g} GB are enough"
         raise Stop(
             f"The disk that holds {root} has {free:.1f} GB free and the installation needs {need:g} GB: "
-            "make room, or clone the course onto a larger disk (where pip is set to a CPU-only torch, "
-            "3 GB are enough: set D2LSEG_DISK_GB=3)."
+            f"make room or clone the course onto a larger disk{less if need > DISK_GB['cpu'] else ''}."
         )
 
 
@@ -148,6 +156,7 @@ PIP_TROUBLES = (
         "3.10 or newer but not the newest",
     ),
     (r"Permission denied|Access is denied|Read-only file system", "the folder cannot be written to"),
+    (r"No module named pip", "this Python has no pip: run 'python3 tasks.py setup', then start again"),
 )
 
 
@@ -159,21 +168,84 @@ def pip_trouble(log: str) -> str:
     return "its last lines above say why"
 
 
-def install(root: Path) -> None:
-    """Run ``pip install -r requirements.txt`` in the environment."""
+def pip_install(root: Path, *arguments: str) -> tuple[int, str]:
+    """Run ``pip install`` in the environment, and give its exit status and its log."""
     log, unfinished = root / ".venv" / "pip.log", root / ".venv" / "unfinished"
     log.unlink(missing_ok=True)
     unfinished.touch()
-    command = [venv_python(root), "-m", "pip", "--log", log, "install", "-r", "requirements.txt"]
+    command = [venv_python(root), "-m", "pip", "--log", log, "install", *arguments]
     status = subprocess.run(command, cwd=root, env=environment(root)).returncode
     unfinished.unlink()  # pip came to its end, so it has tidied up; a killed one leaves the mark
+    return status, log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+
+
+def ask_venv(root: Path, *arguments: str) -> str:
+    """Give what the environment's Python prints, or "" where it fails."""
+    command = [venv_python(root), *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(root))
+    return "" if run.returncode else run.stdout.strip()
+
+
+def torch_version(root: Path) -> str:
+    """Give the version of the environment's PyTorch, or "" where there is none."""
+    return ask_venv(root, "-c", "import importlib.metadata as m; print(m.version('torch'))")
+
+
+def torch_choice(root: Path) -> torch_build.Choice | None:
+    """Choose the build of PyTorch to install; None where nothing is to be chosen."""
+    if torch_version(root):
+        return None
+    system = platform.system()
+    settings = torch_build.pip_settings(ask_venv(root, "-m", "pip", "config", "list"))
+    try:
+        return torch_build.choose(
+            system,
+            os.environ,
+            settings,
+            lambda: torch_build.has_gpu(system),
+            lambda index: torch_build.answers(index, settings.get("proxy", "")),
+        )
+    except ValueError as error:
+        raise Stop(str(error)) from None
+
+
+def install_cpu_torch(root: Path, choice: torch_build.Choice) -> None:
+    """Install PyTorch's CPU build. Where that fails and nobody has asked for it, the default may follow."""
+    status, log = pip_install(root, "torch", "torchvision", "--index-url", choice.index)
+    if status and choice.asked:
+        raise Stop(
+            f"PyTorch's CPU build did not install from {choice.index} (pip's exit status is {status}): "
+            f"{pip_trouble(log)}; D2LSEG_TORCH=default takes pip's default build instead."
+        )
     if status:
-        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        raise Stop(f"The installation stopped (pip's exit status is {status}): {pip_trouble(text)}.")
+        print(f"PyTorch: pip's default build after all, because {pip_trouble(log)}.", flush=True)
+        check_disk(root, os.environ, "default")
+    elif "cpu" not in torch_version(root):  # constraints and further indexes of the caller's hold here too
+        print(f"PyTorch: by pip's own settings it is {torch_version(root)}, not the CPU build.", flush=True)
 
 
-def setup(root: Path = ROOT) -> bool:
+def install(root: Path, extra: str) -> None:
+    """Install an extra and all that it needs; PyTorch's CPU build comes first where it is the choice."""
+    choice = torch_choice(root)
+    if choice:
+        print(choice.line(), flush=True)
+        check_disk(root, os.environ, choice.build)
+        if choice.build == "cpu":
+            install_cpu_torch(root, choice)
+    status, log = pip_install(root, *REQUIREMENTS[extra])
+    if status:
+        raise Stop(f"The installation stopped (pip's exit status is {status}): {pip_trouble(log)}.")
+
+
+def setup(root: Path = ROOT, extra: str = "dev") -> bool:
     """Create ``.venv`` and install into it, unless nothing has changed since it was last done.
+
+    Parameters
+    ----------
+    root
+        The repository.
+    extra
+        "lab" for what a learner needs, "dev" for that and the test tools.
 
     Returns
     -------
@@ -187,16 +259,21 @@ def setup(root: Path = ROOT) -> bool:
     """
     stamp, wanted = root / ".venv" / "setup-stamp", fingerprint(root)
     works = usable(root) and not (root / ".venv" / "unfinished").exists()
-    if works and stamp.exists() and stamp.read_text() == wanted:
+    digest, _, has = stamp.read_text().partition(" ") if works and stamp.exists() else ("", "", "")
+    if digest == wanted and extra in INCLUDES.get(has, ()):
         return False
     stamp.unlink(missing_ok=True)
     if not works:
         print("Set-up: making .venv and installing; the first time takes some minutes.", flush=True)
         make_venv(root)
-    else:
+    elif digest == wanted:
+        print("Set-up: adding the test tools.", flush=True)
+    elif digest:
         print("Set-up: the requirements have changed, installing again.", flush=True)
-    install(root)
-    stamp.write_text(wanted)
+    else:
+        print("Set-up: installing into the .venv that is there.", flush=True)
+    install(root, extra)
+    stamp.write_text(f"{wanted} {extra}")
     return True
 
 
@@ -267,7 +344,7 @@ def leave_out_news(root: Path) -> None:
 
 def lab(extra: Sequence[str], root: Path = ROOT) -> int:
     """Open JupyterLab on the first notebook."""
-    setup(root)
+    setup(root, "lab")
     try:
         given = [*shlex.split(os.environ.get("LAB_ARGS", "")), *extra]
     except ValueError as error:
@@ -299,6 +376,7 @@ def test_stages(root: Path) -> list[tuple[str, list[str]]]:
     nbval = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}", "--durations=10"]
     return [
         ("ruff (code and notebooks)", ["ruff", "check", "."]),
+        ("ruff's format", ["ruff", "format", "--check", "."]),
         (f"unit tests (branch coverage of {COVERAGE} % or more)", ["pytest", "tests", *unit]),
         (f"notebooks ({len(names)}, run by nbval)", ["pytest", *nbval, *names]),
     ]
@@ -330,36 +408,166 @@ def render(names: Sequence[str], root: Path = ROOT) -> int:
     return subprocess.run(command, cwd=root, env=environment(root)).returncode
 
 
+# --- wheel --------------------------------------------------------------------------------------------------
+
+PACKAGED = ("pyproject.toml", "README.md", "LICENSE", "LICENSE-PROSE")  # beside the folder d2lseg
+
+
+def build_wheel(root: Path, target: Path, python: Path | str, isolated: bool = False) -> Path:
+    """Build the module's wheel.
+
+    Parameters
+    ----------
+    root
+        The repository.
+    target
+        The folder for the wheel.
+    python
+        The Python whose pip builds it.
+    isolated
+        Whether pip fetches setuptools for the build; otherwise this Python has it, and no network is needed.
+
+    Returns
+    -------
+    Path
+        The wheel.
+
+    Raises
+    ------
+    Stop
+        Where pip fails.
+    """
+    offline = [] if isolated else ["--no-build-isolation", "--no-index"]
+    with tempfile.TemporaryDirectory() as folder:
+        # From a copy: a build leaves a folder whose stale files would get into the next wheel.
+        source, built = Path(folder, "source"), Path(folder, "built")
+        shutil.copytree(root / "d2lseg", source / "d2lseg", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in PACKAGED:
+            shutil.copy(root / name, source)
+        command = [python, "-m", "pip", "wheel", "--no-deps", *offline, "-w", built, source]
+        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if run.returncode:
+            log = run.stdout.decode(errors="replace")
+            print(log, file=sys.stderr)
+            raise Stop(f"The wheel was not built (pip's status is {run.returncode}): {pip_trouble(log)}.")
+        (wheel,) = built.glob("d2lseg-*.whl")
+        target.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(wheel, target))
+
+
+def wheel(root: Path = ROOT) -> int:
+    """Build the wheel into ``dist`` and print its place; this needs neither ``.venv`` nor torch."""
+    # A finished environment has setuptools. Without one, this Python's pip fetches it: that is quick, and
+    # whoever uses Colab need not install the whole course to get there.
+    ready = usable(root) and (root / ".venv" / "setup-stamp").exists()
+    built = build_wheel(root, root / "dist", venv_python(root) if ready else sys.executable, not ready)
+    print(built.relative_to(root).as_posix())
+    return 0
+
+
 # --- repository ---------------------------------------------------------------------------------------------
 
+REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9_-]*/[.]*[A-Za-z0-9_-][A-Za-z0-9._-]*"
+# The line of pyproject.toml that keeps the state, and nothing else does.
+SET, UNSET = 'Repository = "https://github.com/{}"', "# Repository: unset"
+STATE = re.compile(f"^(?:{SET.format(f'({REPOSITORY})')}|{UNSET})$", re.MULTILINE)
+GITHUB = re.compile(  # "?" makes the name as short as can be, without ".git"
+    rf"(?:https://(?:[^@/]+@)?github\.com/|git@github\.com:|ssh://git@github\.com/)({REPOSITORY}?)(?:\.git)?/?"
+)
 
-def current_repository(root: Path) -> str:
-    """Read OWNER/NAME from ``pyproject.toml``, the one place where it is kept."""
-    text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(r'^Repository = "https://github\.com/([\w.-]+/[\w.-]+)"$', text, re.MULTILINE)
+
+def current_repository(root: Path) -> str | None:
+    """Read OWNER/NAME from ``pyproject.toml``, the one place where it is kept; None where it is unset."""
+    found = STATE.search((root / "pyproject.toml").read_text(encoding="utf-8"))
     if found is None:
-        raise Stop("pyproject.toml has no line 'Repository = \"https://github.com/OWNER/NAME\"'.")
+        raise Stop(f"pyproject.toml lacks its line '{UNSET}' (or '{SET.format('OWNER/NAME')}'): add it.")
     return found[1]
 
 
-def repository(name: str, root: Path = ROOT) -> int:
-    """Set OWNER/NAME in pyproject, the pages and all notebooks (badges and setup cells)."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", name) or name.endswith(".git"):
+def remote_repository(root: Path) -> str:
+    """Read OWNER/NAME from the address of the git remote ``origin``."""
+    advice = "give the repository as OWNER/NAME"
+    # A folder that is not a clone must not get the address of a clone that it lies in.
+    env = os.environ | {"GIT_CEILING_DIRECTORIES": str(root.resolve().parent)}
+    try:
+        run = subprocess.run(
+            ["git", "remote", "get-url", "origin"], cwd=root, env=env, capture_output=True, text=True
+        )
+    except OSError:
+        raise Stop(f"git is not installed, so it cannot be asked for its remote: {advice}.") from None
+    url = run.stdout.strip()
+    if run.returncode:
+        raise Stop(f"git knows no remote 'origin' here: {advice}.")
+    found = GITHUB.fullmatch(url)
+    if found is None:
+        url = re.sub(r"//[^/]*@", "//", url)  # there may be a password
+        raise Stop(f"The git remote 'origin' is {url}, which is not on GitHub: {advice}.")
+    return found[1]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(text.encode("utf-8"))
+        shutil.copymode(path, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def repository(name: str | None, root: Path = ROOT) -> int:
+    """Set OWNER/NAME, or unset it with None, in ``pyproject.toml`` and all notebooks."""
+    if name is not None and (not re.fullmatch(REPOSITORY, name) or name.endswith(".git")):
         raise Stop(f"The repository is given as OWNER/NAME, as in its GitHub address, and this was {name!r}.")
-    old = current_repository(root)
-    # After "github.com/" in addresses and "github/" in Colab's, and never the start of a longer name.
-    pattern = re.compile(rf"(github(?:\.com)?/){re.escape(old)}(?![\w-])(?!\.(?!git\b)\w)")
-    # pyproject comes last: a run that was cut short can be repeated.
-    paths = [*sorted(root.glob("*.md")), *notebooks(root), root / "pyproject.toml"]
-    changed = 0
-    for path in paths:
+    old, changes = current_repository(root), {}
+    # pyproject.toml comes last: a run that was cut short can be repeated.
+    for path in [*notebooks(root), root / "pyproject.toml"]:
         before = path.read_bytes().decode("utf-8")
-        after = pattern.sub(lambda match: match[1] + name, before)
+        ending = "\r\n" if "\r\n" in before else "\n"  # as git checks out on Windows
+        try:
+            after = rewritten(before.replace("\r\n", "\n"), name, path, root).replace("\n", ending)
+        except opening.OpeningError as error:
+            raise Stop(
+                f"{path.relative_to(root).as_posix()} cannot be changed: {error}; see another notebook."
+            ) from None
         if after != before:
-            path.write_bytes(after.encode("utf-8"))
-            changed += 1
-    print(f"The repository was {old} and is now {name}: {changed} files changed.")
+            changes[path] = after
+    for path, after in changes.items():
+        write_whole(path, after)
+    print(f"The repository was {old or 'unset'} and is now {name or 'unset'}: {len(changes)} files changed.")
     return 0
+
+
+def rewritten(text: str, name: str | None, path: Path, root: Path) -> str:
+    """Give the new text of a notebook or of ``pyproject.toml``."""
+    if path.suffix == ".ipynb":
+        book = path.relative_to(root / "notebooks").with_suffix("").as_posix()
+        return opening.rewrite(text, name, book)
+    return STATE.sub(UNSET if name is None else SET.format(name), text)
+
+
+def check_repository(environ: Mapping[str, str], root: Path = ROOT) -> int:
+    """Compare the repository with the one that GitHub Actions runs in, and print the command that sets it.
+
+    Unset is a valid state, so it gives the exit status 0; another repository gives 1.
+    """
+    here, name = environ.get("GITHUB_REPOSITORY", ""), current_repository(root)
+    if not here:
+        raise Stop("--check compares with GITHUB_REPOSITORY, which is not set: it is for GitHub Actions.")
+    if name is not None and name.lower() == here.lower():
+        return 0
+    print(f"python3 tasks.py repository {here}")
+    return int(name is not None)
+
+
+def repository_command(options: argparse.Namespace, root: Path = ROOT) -> int:
+    """Check, unset or set the repository, as the command line asks."""
+    if options.check:
+        return check_repository(os.environ, root)
+    if options.unset:
+        return repository(None, root)
+    return repository(remote_repository(root) if options.name is None else options.name, root)
 
 
 # --- command line -------------------------------------------------------------------------------------------
@@ -373,9 +581,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_parser("test", help="install what is missing, then run ruff, the unit tests and all notebooks")
     rendering = sub.add_parser("render", help="execute the notebooks in place from clean kernels")
     rendering.add_argument("names", nargs="*", metavar="NAME", help="such as 03 or solutions/03; default all")
-    naming = sub.add_parser("repository", help="set the GitHub repository in pyproject, pages and notebooks")
-    naming.add_argument("name", metavar="OWNER/NAME")
-    sub.add_parser("setup", help="make .venv and install, nothing more")
+    sub.add_parser("wheel", help="build the module's wheel into dist, for Colab")
+    naming = sub.add_parser("repository", help="set the GitHub repository in pyproject and all notebooks")
+    state = naming.add_mutually_exclusive_group()
+    state.add_argument("name", nargs="?", metavar="OWNER/NAME", help="default: that of the git remote origin")
+    state.add_argument("--unset", action="store_true", help="on Colab, files are uploaded instead")
+    state.add_argument("--check", action="store_true", help="compare it with GITHUB_REPOSITORY (in CI)")
+    sub.add_parser("setup", help="make .venv and install, with the test tools; nothing more")
     return top
 
 
@@ -399,7 +611,8 @@ def main(argv: Sequence[str]) -> int:
         "lab": lambda: lab(extra),
         "test": test,
         "render": lambda: render(options.names),
-        "repository": lambda: repository(options.name),
+        "wheel": wheel,
+        "repository": lambda: repository_command(options),
         "setup": lambda: print("Set-up: done." if setup() else "Set-up: nothing has changed."),
     }
     try:

@@ -22,6 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+# How the verdicts begin. The kept outputs of the notebooks are held against them.
+RIGHT, NOT_YET, WRONG = "Right.", "Not yet.", "Not right:"
+
 
 class NotYet(Exception):
     """The answer is still the stub."""
@@ -154,11 +157,11 @@ def _judge(find_fault, hint, answer, kwargs):
     try:
         fault = find_fault(*answer, **kwargs)
     except NotYet:
-        return Verdict("not yet", f"Not yet. Hint: {hint}"), None
+        return Verdict("not yet", f"{NOT_YET} Hint: {hint}"), None
     except Exception as error:  # whatever the student's code raised is shown, never thrown
         fault = f"your code raised {type(error).__name__}: {error}"
     if fault is None:
-        return Verdict("right", "Right."), None
+        return Verdict("right", RIGHT), None
     if isinstance(fault, str):
         fault = Failure(fault)
-    return Verdict("wrong", f"Not right: {fault.message}\nHint: {hint}"), fault.draw
+    return Verdict("wrong", f"{WRONG} {fault.message}\nHint: {hint}"), fault.draw
