@@ -338,8 +338,8 @@ def test_kernels_of_the_environment_come_first(tmp_path, monkeypatch):
 
 def test_the_stages_run_everything_in_order():
     stages = commands.test_stages(ROOT)
-    ruff, unit, notebooks = (command for _, command in stages)
-    assert ruff == ["ruff", "check", "."]
+    ruff, types, unit, notebooks = (command for _, command in stages)
+    assert ruff == ["ruff", "check", "."] and types == ["mypy"]
     assert {"--cov=d2lseg", "--cov-branch", "--cov-fail-under=90"} <= set(unit)
     names = [name for name in notebooks if name.endswith(".ipynb")]
     lessons = sorted(n for n in names if "/solutions/" not in n)
