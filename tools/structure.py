@@ -24,8 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "d2lseg"
 USERS = ("tests", "tools", "benchmarks")  # where private uses are looked for, beside the package itself
 
-CORE = ("upsampling", "classes", "voc", "emojivoc", "backbones")
-CORE += ("fcn", "metrics", "training", "prediction", "plotting")
+CORE = "upsampling classes voc emojivoc backbones fcn metrics training prediction plotting".split()
 # Imports point from a higher number to a lower one. The four on top do not import each other.
 LAYERS = {"engine": 0, "core": 1, "datasets": 2, "cli": 3, "exercises": 3, "widgets": 3, "experiments": 3}
 EXCEPTION = ("voc", "download", "datasets")  # module, its function, and what that function may import
@@ -307,8 +306,8 @@ class Calls:
         if parts[:1] == ["self"] and self.owner in self.package.classes and len(parts) == 2:
             if found := self.method(self.owner, parts[1]):
                 return [found]
-        if parts and (found := self.instances(parts)):
-            return [f"{one}.{name}" for one in found for name in ("__call__", "forward")]
+        if parts and (values := self.values(parts)):
+            return values
         if isinstance(func, ast.Attribute) and func.attr not in COMMON:
             known = self.package.methods.get(func.attr, [])
             return known if len(known) == 1 else []
@@ -322,14 +321,19 @@ class Calls:
         found = [self.method(base, name) for base in bases if base in self.package.classes]
         return next(filter(None, found), None)
 
-    def instances(self, parts: list[str]) -> list[str]:
-        """Give the classes of the package that are made where a variable or attribute gets its value."""
+    def values(self, parts: list[str]) -> list[str]:
+        """Give the functions of the package that a variable, attribute or parameter may stand for."""
         scope = self.package.classes.get(self.owner, self.node) if parts[0] == "self" else self.node
-        values = [
-            n.value for n in ast.walk(scope) if isinstance(n, ast.Assign) and parts in map(dotted, n.targets)
-        ]
-        made = [self.named(n.func) for v in values for n in ast.walk(v) if isinstance(n, ast.Call)]
-        return [full for full in made if full in self.package.classes]
+        given, keywords = self.node.args.args, self.node.args.kwonlyargs
+        defaults = list(zip(reversed(given), reversed(self.node.args.defaults), strict=False))
+        defaults += zip(keywords, self.node.args.kw_defaults, strict=True)
+        found = [value for argument, value in defaults if value and [argument.arg] == parts]
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Assign) and parts in map(dotted, node.targets):
+                found.append(node.value)
+        names = [self.named(node) for value in found for node in ast.walk(value)]
+        calls = [f"{name}.{call}" for name in names for call in ("__call__", "forward")]
+        return [name for name in names + calls if name in self.package.functions]
 
 
 def path_to_loss(package: Package) -> list[str]:
