@@ -75,7 +75,7 @@ def missing(found):
     ]
     modules = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg").rglob("*.py")]
     results = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg" / "results").rglob("*.*")]
-    return sorted({*sprites, *modules, *results, "d2lseg/sprites/NOTICE.md"} - set(found))
+    return sorted({*sprites, *modules, *results, "d2lseg/py.typed", "d2lseg/sprites/NOTICE.md"} - set(found))
 
 
 @pytest.mark.slow

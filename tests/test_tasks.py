@@ -413,8 +413,9 @@ def test_kernels_of_the_environment_come_first(tmp_path, monkeypatch):
 
 def test_the_stages_run_everything_in_order():
     stages = commands.test_stages(ROOT)
-    ruff, form, unit, notebooks = (command for _, command in stages)
+    ruff, form, types, unit, notebooks = (command for _, command in stages)
     assert ruff == ["ruff", "check", "."] and form == ["ruff", "format", "--check", "."]
+    assert types == ["mypy"]
     assert {"--cov=d2lseg", "--cov-branch", "--cov-fail-under=90"} <= set(unit)
     names = [name for name in notebooks if name.endswith(".ipynb")]
     lessons = sorted(n for n in names if "/solutions/" not in n)

@@ -377,6 +377,7 @@ def test_stages(root: Path) -> list[tuple[str, list[str]]]:
     return [
         ("ruff (code and notebooks)", ["ruff", "check", "."]),
         ("ruff's format", ["ruff", "format", "--check", "."]),
+        ("types (mypy)", ["mypy"]),
         (f"unit tests (branch coverage of {COVERAGE} % or more)", ["pytest", "tests", *unit]),
         (f"notebooks ({len(names)}, run by nbval)", ["pytest", *nbval, *names]),
     ]
@@ -578,7 +579,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="tasks.py", description="The course's commands.")
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     sub.add_parser("lab", help="install what is missing, then open JupyterLab (further options go to it)")
-    sub.add_parser("test", help="install what is missing, then run ruff, the unit tests and all notebooks")
+    sub.add_parser("test", help="install what is missing, then run all checks, tests and notebooks")
     rendering = sub.add_parser("render", help="execute the notebooks in place from clean kernels")
     rendering.add_argument("names", nargs="*", metavar="NAME", help="such as 03 or solutions/03; default all")
     sub.add_parser("wheel", help="build the module's wheel into dist, for Colab")
