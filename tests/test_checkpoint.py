@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2lseg import fcn
+from d2lseg import fcn, training
 from d2lseg.engine import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,3 +114,64 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path):
         last = max(last, again["notes"]["value"])
     assert last > 2, "the writer never came to its second file"
     assert {p.name for p in tmp_path.iterdir()} <= {"model.pt", ".model.pt.part"}, "drafts pile up"
+
+
+OLD_NAMES = (
+    (ROOT / "tests" / "names_of_0.1.txt").read_text().split()
+)  # the tensors of an FCN-8s of version 0.1
+
+
+def as_old(path, new):
+    """Write a checkpoint as version 0.1 did: the same tensors and values, under its names."""
+    content = torch.load(new, weights_only=True)
+    content["state"] = dict(zip(OLD_NAMES, content["state"].values(), strict=True))
+    content["arguments"]["trunk"] = content["arguments"].pop("backbone")
+    torch.save(content, path)
+    return path
+
+
+def test_a_model_of_version_0_1_loads_and_predicts_the_same(tmp_path):
+    torch.manual_seed(0)
+    model = fcn.FCN8s(3, classes=("background", "cat", "dog")).eval()
+    old = as_old(tmp_path / "old.pt", fcn.save(model, tmp_path / "new.pt"))
+    assert any(name.startswith("trunk.") for name in torch.load(old, weights_only=True)["state"])
+    again = fcn.load(old)
+    assert again.arguments == model.arguments and again.classes == model.classes
+    image = torch.randint(256, (1, 3, 40, 70), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(again(image), model(image))
+
+
+def test_a_training_checkpoint_of_version_0_1_resumes_to_the_same_weights(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (2, 3, 32, 64), dtype=torch.uint8, generator=generator)
+    batches = [(images, images[:, 0] % 3)]
+    options = {"device": "cpu", "precision": "float32", "live": False}
+
+    def run(epochs, **more):
+        training.set_seed(0)
+        model = fcn.FCN8s(3)
+        training.train(model, batches, epochs=epochs, **options, **more)
+        return model
+
+    whole = run(2, checkpoint_path=tmp_path / "whole.pt")
+    half = tmp_path / "half.pt"
+    with pytest.raises(KeyError):  # breaks off after the first epoch, whose checkpoint is written
+        run(2, checkpoint_path=half, val_iter=Breaking(images))
+    old = as_old(tmp_path / "old.pt", half)
+    resumed = run(2, checkpoint_path=old, resume=True)
+    state = whole.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in resumed.state_dict().items())
+
+
+class Breaking:
+    """Validation images that can be read once."""
+
+    def __init__(self, images):
+        self.images, self.reads = images, 0
+
+    def __iter__(self):
+        self.reads += 1
+        if self.reads > 1:
+            raise KeyError("read twice")
+        yield self.images, self.images[:, 0] % 3
