@@ -124,3 +124,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether PyTorch raised `error` because memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    # Apple's GPUs and the CPU have no exception of their own for it
+    words = ("out of memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
