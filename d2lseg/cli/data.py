@@ -33,10 +33,10 @@ def _voc2012(options: argparse.Namespace) -> int:
     root = voc.data_dir() if options.out is None else options.out
     folder = voc.download(root, options.source, options.mirrors or ())
     counts = [len(voc.VOCSegDataset(folder, split)) for split in ("train", "val")]
-    print(f"{folder}: {counts[0]:,} pictures to train with and {counts[1]:,} to validate")
+    print(f"{folder}: {counts[0]:,} images to train on and {counts[1]:,} to validate on")
     archive = folder.parents[1] / download.voc2012().name
     if archive.is_file():
-        print(f"{archive} is no longer needed and may be deleted")
+        print(f"{archive} is no longer needed and can be deleted")
     return 0
 
 
@@ -57,7 +57,7 @@ def _masks(options: argparse.Namespace) -> int:
 def _told(folder: Path) -> int:
     """Say what has been made."""
     counts = [len(voc.VOCSegDataset(folder, split)) for split in ("train", "val")]
-    print(f"{folder}: {counts[0]:,} pictures to train with and {counts[1]:,} to validate")
+    print(f"{folder}: {counts[0]:,} images to train on and {counts[1]:,} to validate on")
     print(f"classes: {', '.join(voc.folder_classes(folder).names)}")
     return 0
 
