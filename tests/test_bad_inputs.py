@@ -257,7 +257,7 @@ def _(bench):
     (bench.lists / "train.txt").write_text("a\nb\na\n")
     assert len(voc.VOCSegDataset(bench.folder)) == 3
     (fault,) = doctor.examine(bench.folder).faults
-    assert "train.txt: twice on the list: a; take each off once" in str(fault)
+    assert "train.txt: on the list twice: a; remove the duplicates" in str(fault)
 
 
 @row("id-on-both-lists")
@@ -265,7 +265,7 @@ def _(bench):
     (bench.lists / "val.txt").write_text("d\na\n")
     assert len(voc.VOCSegDataset(bench.folder, "val")) == 2
     (fault,) = doctor.examine(bench.folder).faults
-    assert "on the lists train and val: a; a score" in str(fault)
+    assert "on both lists, train and val: a; a score" in str(fault)
 
 
 @row("folder-missing", FileNotFoundError)
@@ -814,7 +814,7 @@ def test_nothing_spoilt_is_no_fault(bench):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("x" * 300, r"'x{40}'\.\.\.: not a valid file name"), ("a\0b", r"'a\\x00b'\.\.\.: not a valid")],
+    [("x" * 300, r"'x{40}'\.\.\.: not a possible file name"), ("a\0b", r"'a\\x00b'\.\.\.: not a possible")],
 )
 def test_a_name_that_no_file_can_have_is_refused(tmp_path, name, words):
     with pytest.raises(ValueError, match=words):

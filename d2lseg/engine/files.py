@@ -93,7 +93,7 @@ def check_file(path: str | os.PathLike[str], what: str = "file", advice: str = "
     except (OSError, ValueError) as error:
         raise in_words(error, path, what, advice) from error
     found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-    raise ValueError(f"{path}: {found}, not a regular file; give the path of the {what} itself")
+    raise ValueError(f"{path}: {found}, not the {what} itself. Give the path of the file, or move this away")
 
 
 def in_words(error: OSError | ValueError, path: str | os.PathLike[str], what: str, advice: str) -> Exception:
@@ -111,12 +111,10 @@ def in_words(error: OSError | ValueError, path: str | os.PathLike[str], what: st
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return FileNotFoundError(f"{path}: no such {what}; {advice}")
     if isinstance(error, PermissionError):
-        return PermissionError(
-            f"{path}: permission denied; make the {what} readable (chmod +r), or ask its owner to"
-        )
+        return PermissionError(f"{path}: permission denied; make it readable (chmod +r), or ask its owner to")
     if not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG:
         name = repr(os.path.basename(path)[:40])  # quoted, as it may contain control characters
-        return ValueError(f"{name}...: not a valid file name ({error.args[-1]}); rename the {what}")
+        return ValueError(f"{name}...: not a possible file name ({error.args[-1]}); rename the {what}")
     if error.errno == errno.ELOOP:
         return ValueError(f"{path}: a symbolic link that leads back to itself; replace it with the {what}")
     return OSError(
