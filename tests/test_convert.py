@@ -199,9 +199,9 @@ def test_a_group_alone_changes_nothing():
 
 
 def test_an_unknown_label_is_named_with_its_number():
-    with pytest.raises(ValueError, match=r"shape 2 has the label 'mug'; expected .* background, cup, pen"):
+    with pytest.raises(ValueError, match=r"shape 2 .*'mug'.* background, cup, pen"):
         label_of(square(0, 0, 1, 1), square(0, 0, 1, 1, "mug"))
-    with pytest.raises(ValueError, match="shape 1, 'pen': a polygon with 0 points"):
+    with pytest.raises(ValueError, match=r"shape 1, 'pen'.* 0 points"):
         label_of(polygon(label="pen"))
 
 
@@ -289,23 +289,23 @@ def test_a_photo_that_is_to_be_turned_has_its_upright_size(tmp_path):
 
 BAD = {
     "no JSON": (lambda p: p.write_text("{"), ValueError, "a.json: not a JSON file"),
-    "no text": (lambda p: p.write_bytes(b"\xff"), ValueError, "a.json: not a text file in UTF-8"),
+    "no text": (lambda p: p.write_bytes(b"\xff"), ValueError, "a.json: .*UTF-8"),
     "a list": (lambda p: p.write_text("[]"), ValueError, "a.json: no list of shapes"),
     "other shapes": (lambda p: p.write_text('{"shapes": [1]}'), ValueError, "a.json: no list of shapes"),
     "no label": (
         lambda p: p.write_text('{"shapes": [{"points": []}]}'),
         ValueError,
-        "a.json: shape 1 has the label None",
+        "a.json: shape 1 .*None",
     ),
     "label": (
         lambda p: labelled(p.parent, "a", [square(0, 0, 1, 1, "mug")]),
         ValueError,
-        "a.json: shape 1 has the label 'mug'",
+        "a.json: shape 1 .*'mug'",
     ),
     "size": (
         lambda p: labelled(p.parent, "a", [], imageHeight=7),
         ValueError,
-        r"a.json: drawn on 7 x 8 pixels .* has 6 x 8",
+        "a.json: .*7 x 8.* 6 x 8",
     ),
     "image gone": (lambda p: (p.parent / "a.jpg").unlink(), FileNotFoundError, "a.jpg: no such image"),
     "image broken": (
@@ -316,12 +316,12 @@ BAD = {
     "other format": (
         lambda p: photo(p.parent / "a.jpg", format="BMP"),
         ValueError,
-        "a.jpg: its image is a BMP; expected JPEG or PNG",
+        "a.jpg: .*BMP.* JPEG or PNG",
     ),
     "no base64": (
         lambda p: labelled(p.parent, "a", [], imagePath="b.jpg", imageData="%%"),
         ValueError,
-        "a.json: its imageData is not base64",
+        "a.json: .*imageData.*base64",
     ),
 }
 
@@ -389,14 +389,10 @@ def test_a_mapping_is_what_a_naive_loop_does(tmp_path_factory, seed, mapping):
 @pytest.mark.parametrize(
     ("values", "mapping", "words"),
     [
-        (
-            [[0, 1], [2, 3]],
-            None,
-            r"m\.png: value 3 at .* \(1, 1\) is not a class; expected 0\.\.2",
-        ),
-        ([[0, 9]], {0: 0}, r"m\.png: value 9 at .* expected a value in the mapping"),
-        ([[0, 1]], {0: 0, 1: 3}, r"the mapping turns 1 into 3; expected 0\.\.2 or 255"),
-        ([[0, 1]], {0: -1, 1: 1}, r"the mapping turns 0 into -1"),
+        ([[0, 1], [2, 3]], None, r"m\.png: value 3 .*\(1, 1\).*0\.\.2"),
+        ([[0, 9]], {0: 0}, r"m\.png: value 9 .*mapping"),
+        ([[0, 1]], {0: 0, 1: 3}, r"mapping .*1 into 3.*0\.\.2 or 255"),
+        ([[0, 1]], {0: -1, 1: 1}, "mapping .*0 into -1"),
     ],
 )
 def test_a_value_of_no_class_is_named(tmp_path, values, mapping, words):
@@ -453,14 +449,14 @@ FAULTS = {
     "other size": (
         lambda i, m: photo(i / "b.jpg", 5, 8),
         ValueError,
-        r"b\.png: 6 x 8 pixels \(height x width\), but .*b\.jpg has 5 x 8",
+        r"b\.png: 6 x 8.*b\.jpg has 5 x 8",
     ),
     "value": (lambda i, m: save_mask(m / "b.png", np.full((6, 8), 3)), ValueError, r"b\.png: value 3 at"),
     "image broken": (lambda i, m: (i / "b.jpg").write_text("x"), ValueError, r"b\.jpg: its image cannot"),
     "blank": (
         lambda i, m: [p.rename(p.with_stem("b ")) for p in (i / "b.jpg", m / "b.png")],
         ValueError,
-        "'b ' begins or ends with white space",
+        "'b ' .*blank",
     ),
 }
 
@@ -541,9 +537,9 @@ def test_given_lists_are_written_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("lists", "words"),
     [
-        ({"train": ["a"]}, "the list 'val' is missing or empty"),
-        ({"train": [], "val": ["a"]}, "the list 'train' is missing or empty"),
-        ({"train": ["a", "d"], "val": ["b"]}, "'train' names 'd', but there is no such image"),
+        ({"train": ["a"]}, "list 'val' is missing or empty"),
+        ({"train": [], "val": ["a"]}, "list 'train' is missing or empty"),
+        ({"train": ["a", "d"], "val": ["b"]}, "'train' names 'd'"),
         ({"train": ["a", "b"], "val": ["b"]}, "'b' is in both lists"),
     ],
 )

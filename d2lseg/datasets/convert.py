@@ -537,7 +537,7 @@ def _write_pairs(draft: Path, pairs: Iterable[Pair], classes: ClassList) -> list
     masks.mkdir()
     for pair in pairs:
         if pair.name.splitlines() != [pair.name.strip()]:
-            raise ValueError(f"the name {pair.name!r} begins or ends with white space; rename the file")
+            raise ValueError(f"the name {pair.name!r} begins or ends with a blank; rename the file")
         target = images / f"{pair.name}{pair.suffix}"
         if isinstance(pair.image, bytes):
             target.write_bytes(pair.image)
