@@ -80,9 +80,10 @@ def dataset(name: str) -> Path:
     FileNotFoundError
         If there is no such folder.
     """
-    make = {"emojivoc": emojivoc.prepare, "voc2012": voc.download}.get(name)
-    if make is not None:
-        return distributed.in_turns(make)
+    if name == "emojivoc":
+        return distributed.in_turns(emojivoc.prepare)
+    if name == "voc2012":
+        return distributed.in_turns(voc.download)
     if not Path(name).is_dir():
         raise FileNotFoundError(
             f"--data {name}: no such folder; expected emojivoc, voc2012 or a folder in VOC layout, see "

@@ -125,9 +125,9 @@ def write_results(image: Tensor, label: Tensor, targets: tuple[Path, Path], tabl
 
 def _shares(path: Path, label: Tensor, table: classes.ClassList) -> str:
     """Return how much of an image each class takes, in words, the largest first."""
-    counts = torch.bincount(label.flatten(), minlength=len(table.names)).tolist()
-    order = sorted((c for c in range(len(counts)) if counts[c]), key=lambda c: -counts[c])
-    shares = [f"{table.names[c]} {counts[c] / label.numel():.1%}" for c in order]
+    counts = torch.bincount(label.flatten(), minlength=len(table.names))
+    order = [c for c in counts.argsort(descending=True, stable=True).tolist() if counts[c]]
+    shares = [f"{table.names[c]} {int(counts[c]) / label.numel():.1%}" for c in order]
     height, width = label.shape
     return f"{path} ({height}x{width}): {', '.join(shares)}"
 
@@ -137,7 +137,13 @@ def write_legend(path: Path, found: set[int], table: classes.ClassList) -> None:
     figure = Figure(figsize=(3, 0.4 + 0.25 * len(found)))
     if found == {0}:
         figure.text(0.5, 0.5, "only background was found", ha="center", va="center")
-    names = {"class_names": table.names, "colormap": table.colormap}
-    plotting.class_legend(figure, torch.tensor(sorted(found)), most=len(found), loc="center", **names)
+    plotting.class_legend(
+        figure,
+        torch.tensor(sorted(found)),
+        class_names=table.names,
+        colormap=table.colormap,
+        most=len(found),
+        loc="center",
+    )
     with files.written_whole(path) as file:
         figure.savefig(file, format="png", dpi=150)

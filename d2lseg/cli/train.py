@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from matplotlib.figure import Figure
@@ -131,7 +131,7 @@ def _description(
     here: Machine,
 ) -> list[str]:
     """Return lines on what will be trained, and how."""
-    train_set, val_set = (loader.dataset for loader in loaders)
+    train_set, val_set = (cast(voc.VOCSegDataset, loader.dataset) for loader in loaders)
     images = f"{len(train_set)} training and {len(val_set)} validation images"
     title = f"FCN-{options.variant} on {backbones.design(options.backbone).title}"
     start = {None: "random weights", "imagenet": "ImageNet weights"}.get(options.weights, options.weights)

@@ -36,24 +36,12 @@ Shape = Mapping[str, Any]  # as in a LabelMe file: "label", "points", "shape_typ
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its label on the way into a folder.
+    """An image and its label on the way into a folder."""
 
-    Parameters
-    ----------
-    name : str
-        The ID.
-    image : Path or bytes
-        The image file, or its content.
-    suffix : str
-        ".jpg", ".jpeg" or ".png", for the name of the new file.
-    label : ndarray
-        uint8 (H, W), class indices and 255 for void.
-    """
-
-    name: str
-    image: Path | bytes
-    suffix: str
-    label: np.ndarray
+    name: str  # the ID
+    image: Path | bytes  # the file, or its content
+    suffix: str  # of the new file: ".jpg", ".jpeg" or ".png"
+    label: np.ndarray  # uint8 (H, W), class indices and 255 for void
 
 
 # --- Shapes -------------------------------------------------------------------------------------------------

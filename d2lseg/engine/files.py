@@ -73,8 +73,6 @@ def check_file(path: str | os.PathLike[str], what: str = "file", advice: str = "
 
     Parameters
     ----------
-    path : path
-        The file. It is opened, but not read.
     what, advice : str
         What the file should be, and what to do if it is missing; for the error message.
 
@@ -97,16 +95,9 @@ def check_file(path: str | os.PathLike[str], what: str = "file", advice: str = "
 
 
 def in_words(error: OSError | ValueError, path: str | os.PathLike[str], what: str, advice: str) -> Exception:
-    """Return an error that names the file and says what to do, in place of the system's own.
+    """Turn an error from opening `path` into one that names it and says what to do.
 
-    Parameters
-    ----------
-    error : OSError or ValueError
-        What opening `path` raised; a ValueError if the name contains a null character.
-    path : path
-        The file or folder.
-    what, advice : str
-        What it should be, and what to do if it is missing.
+    `what` and `advice` are as for `check_file`. A ValueError comes from a name with a null character.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return FileNotFoundError(f"{path}: no such {what}; {advice}")
@@ -125,17 +116,7 @@ def in_words(error: OSError | ValueError, path: str | os.PathLike[str], what: st
 def read_text(path: str | os.PathLike[str], what: str = "file", advice: str = "check the path") -> str:
     """Read a small UTF-8 text file, without the byte-order mark that Windows may put first.
 
-    Parameters
-    ----------
-    path : path
-        The file.
-    what, advice : str
-        As for `check_file`, which also says what else is raised.
-
-    Raises
-    ------
-    ValueError
-        If the file is not UTF-8.
+    It takes and raises what `check_file` does, and raises ValueError if the file is not UTF-8.
     """
     check_file(path, what, advice)
     try:
