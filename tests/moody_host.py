@@ -1,4 +1,4 @@
-"""A web server on this machine that serves one file, and misbehaves as it is told."""
+"""A local web server that serves one file and misbehaves on demand."""
 
 import http.server
 import re
@@ -9,17 +9,17 @@ import time
 
 
 class Host:
-    """Serves ``content`` under any path, in the mood that its attributes say.
+    """Serves ``content`` under any path, with the faults that its attributes set.
 
-    ``cuts``: of each answer only so many bytes are sent; one number an answer, then whole ones.
-    ``statuses``: one HTTP status an answer instead of the file, None for the file; then the file.
+    ``cuts``: how many bytes of each answer to send, one number per answer; then whole answers.
+    ``statuses``: an HTTP status per answer to send instead of the file, None for the file; then the file.
     ``ranges``: "yes", "ignored" (200 and the whole file), "refused" (416), "wrong" (other bytes), "unknown"
-    (the total is given as ``*``), "bare" (206 without saying which bytes).
+    (``*`` for the total), "bare" (206 without saying which bytes).
     ``length``: "yes", "none", "chunked", or the number to announce.
-    ``stalls``: how many answers stop half way and stay silent.
+    ``stalls``: how many answers stop half way and fall silent.
     ``moved_to``: the address to redirect to. ``pace``: seconds between blocks of 4 KiB.
-    ``gate``: while it is cleared, no body is sent.
-    ``asked``: the Range header of each request (None without one). ``sent``: bytes of bodies, all together.
+    ``gate``: no body is sent until this event is set.
+    ``asked``: the Range header of each request, None without one. ``sent``: bytes of all bodies together.
     """
 
     def __init__(self, content):
@@ -98,9 +98,9 @@ class Host:
                 time.sleep(self.pace)
         if stall:
             self.closing.wait(20)
-        if cut < len(body) and cut % 2:  # every other cut is a reset, which loses what is under way
+        if cut < len(body) and cut % 2:  # an odd cut is a reset, which loses what is in transit
             request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            request.wfile = request.rfile  # nothing more is flushed
+            request.wfile = request.rfile  # so that nothing more is flushed
             request.connection.close()
         elif cut == len(body) and self.length == "chunked":
             request.wfile.write(b"0\r\n\r\n")

@@ -628,7 +628,7 @@ def _(bench):
 
 @row("classes-not-the-networks", ValueError, names=(CHECKPOINT, "'cup'", "'pen'", "--classes"))
 def _(bench):
-    evaluate._check_classes(bench.model, ("background", "pen", "cup"), str(bench.checkpoint))
+    evaluate.check_classes(bench.model, ("background", "pen", "cup"), str(bench.checkpoint))
 
 
 # ------------------------------------------------------------------ checkpoints
@@ -880,7 +880,7 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path, name, words):
 
 def test_every_error_is_one_that_the_command_line_says_in_a_line(bench):
     for row in ROWS.values():
-        assert row.error in (None, TypeError) or errors.can_be_mended(row.error("x"))
+        assert row.error in (None, TypeError) or errors.is_user_error(row.error("x"))
 
 
 def test_large_weights_whose_sum_is_infinite_are_no_fault(bench):

@@ -1,4 +1,4 @@
-"""The commands, in this process where that is possible, and one real torchrun."""
+"""The commands, run in this process if possible, and once under a real torchrun."""
 
 import argparse
 import contextlib
@@ -10,6 +10,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from d2lseg import backbones, classes, cli, emojivoc, fcn, metrics, prediction, 
 from d2lseg.cli import common, options, train
 from d2lseg.cli import predict as predict_command
 from d2lseg.engine import checkpoint, distributed, files
-from d2lseg.engine.devices import PRECISIONS
+from d2lseg.engine.devices import PRECISIONS, out_of_memory
 from d2lseg.engine.history import History
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,14 +37,14 @@ ALIKE = ["--precision", "float32", "--threads", "1"]
 
 @pytest.fixture(autouse=True)
 def same_threads():
-    """Give the other tests their number of threads back."""
+    """Restore the number of threads for other tests."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
 
 
 def run(*words):
-    """Run a command as it was typed."""
+    """Run a command as if it were typed."""
     return cli.main([str(word) for word in words])
 
 
@@ -60,7 +61,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory):
-    """Give the folder of a training that nothing has interrupted."""
+    """The folder of a training run that was not interrupted."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     assert train_run(folder, out) == 0
     return out
@@ -81,7 +82,7 @@ def rows(out):
 
 
 def error_of(capsys):
-    """Give the one line that an error printed."""
+    """Return the one line that an error printed."""
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ")
     return line
@@ -90,7 +91,7 @@ def error_of(capsys):
 # ------------------------------------------------------------------ train
 
 
-def test_train_leaves_all_that_belongs_to_it(trained, folder):
+def test_train_writes_everything_about_a_run(trained, folder):
     names = {"model.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json"}
     assert {path.name for path in trained.iterdir()} == names
     model = fcn.load(trained / "model.pt")
@@ -102,7 +103,7 @@ def test_train_leaves_all_that_belongs_to_it(trained, folder):
     assert settings["precision"] == "float32" and settings["threads"] == 1 and settings["seed"] == 0
     with Image.open(trained / "history.png") as curve:
         assert min(curve.size) > 100
-    # the model alone has no optimiser, which takes twice the weights' bytes
+    # the model is saved without the optimizer, which takes twice the bytes of the weights
     assert same_weights(trained / "model.pt", trained / "checkpoint.pt")
     sizes = [(trained / name).stat().st_size for name in ("model.pt", "checkpoint.pt")]
     assert 2.9 < sizes[1] / sizes[0] < 3.1
@@ -113,7 +114,7 @@ def test_train_says_what_it_does_and_what_came_out(folder, tmp_path, capsys):
     text = capsys.readouterr().out
     last = rows(tmp_path / "run")[-1]
     for words in (
-        "5 training and 2 validation pictures, 21 classes",
+        "5 training and 2 validation images, 21 classes",
         "FCN-8s on ResNet-18, 11.2 million parameters, random weights",
         "2 epochs, batch 2, crop 32x48, learning rate 0.002 (one_cycle), seed 3",
         "float32, 1 CPU thread\n",
@@ -132,47 +133,49 @@ def test_the_same_command_gives_the_same_weights_and_another_seed_others(trained
     assert not same_weights(trained / "model.pt", tmp_path / "other" / "model.pt")
 
 
-def interrupt(monkeypatch, epoch):
-    """Press Ctrl-C in the middle of an epoch."""
-    whole = training._Run.train_step
+def interrupt(monkeypatch, steps):
+    """Press Ctrl-C after so many steps; an epoch has three."""
+    whole, taken = torch.optim.AdamW.step, []
 
-    def step(self, *arguments):
-        whole(self, *arguments)
-        if self.epoch == epoch:
+    def step(*arguments, **options):
+        result = whole(*arguments, **options)
+        taken.append(1)
+        if len(taken) == steps:
             raise KeyboardInterrupt
+        return result
 
-    monkeypatch.setattr(training._Run, "train_step", step)
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_interrupted_training_goes_on_bit_by_bit(trained, folder, tmp_path, monkeypatch, capsys, workers):
+def test_an_interrupted_run_resumes_bit_by_bit(trained, folder, tmp_path, monkeypatch, capsys, workers):
     out, more = tmp_path / "run", ("--workers", workers)
     with monkeypatch.context() as patch:
-        interrupt(patch, epoch=1)
+        interrupt(patch, steps=4)
         assert train_run(folder, out, *more) == 130
     assert "--resume" in capsys.readouterr().out
     assert len(rows(out)) == 1 and fcn.load(out / "model.pt").notes["interrupted"]
-    assert not same_weights(out / "model.pt", out / "checkpoint.pt")  # it kept the half epoch too
+    assert not same_weights(out / "model.pt", out / "checkpoint.pt")  # it has the half epoch too
     assert train_run(folder, out, "--resume", *more) == 0
-    assert f"going on from {out / 'checkpoint.pt'}\n    epoch " in capsys.readouterr().out
+    assert f"resuming from {out / 'checkpoint.pt'}\n    epoch " in capsys.readouterr().out
     assert same_weights(out / "model.pt", trained / "model.pt")
     fixed = ("epoch", "loss", "pixel_acc", "miou", "baseline_acc", "baseline_miou")
     ours, theirs = ([{k: row[k] for k in fixed} for row in rows(place)] for place in (out, trained))
     assert ours == theirs
 
 
-def test_interrupted_before_the_first_epoch_ends_it_starts_anew(trained, folder, tmp_path, monkeypatch):
+def test_a_run_interrupted_in_its_first_epoch_starts_again(trained, folder, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        interrupt(patch, epoch=0)
+        interrupt(patch, steps=1)
         assert train_run(folder, out) == 130
     assert {path.name for path in out.iterdir()} == {"model.pt", "settings.json"}
-    assert train_run(folder, out) == 1  # without --resume nothing is written over
+    assert train_run(folder, out) == 1  # without --resume, nothing is overwritten
     assert train_run(folder, out, "--resume") == 0
     assert same_weights(out / "model.pt", trained / "model.pt")
 
 
-def test_a_finished_training_is_not_trained_further(trained, folder, capsys):
+def test_a_finished_run_is_not_trained_further(trained, folder, capsys):
     before = weights(trained / "model.pt")
     assert train_run(folder, trained, "--resume") == 0
     after = weights(trained / "model.pt")
@@ -180,11 +183,11 @@ def test_a_finished_training_is_not_trained_further(trained, folder, capsys):
     assert "pixel accuracy" in capsys.readouterr().out
 
 
-def test_an_earlier_training_is_not_written_over(trained, folder, capsys):
+def test_an_earlier_run_is_not_overwritten(trained, folder, capsys):
     before = {path: path.read_bytes() for path in trained.iterdir()}
     assert train_run(folder, trained) == 1
     words = error_of(capsys)
-    assert "checkpoint.pt: a training is there already" in words and "--resume" in words and "--out" in words
+    assert "checkpoint.pt: " in words and "--resume" in words and "--out" in words
     assert {path: path.read_bytes() for path in trained.iterdir()} == before
 
 
@@ -197,22 +200,23 @@ def test_an_earlier_training_is_not_written_over(trained, folder, capsys):
         (["--lr", 1e-3], r"checkpoint\.pt: trained with lr=0\.002 \(now 0\.001\)"),
     ],
 )
-def test_a_training_goes_on_with_the_same_settings_only(trained, folder, capsys, more, words):
+def test_a_run_resumes_with_the_same_settings_only(trained, folder, capsys, more, words):
     before = {path: path.read_bytes() for path in trained.iterdir()}
     assert train_run(folder, trained, "--resume", *more) == 1
     assert re.search(words, error_of(capsys))
     assert {path: path.read_bytes() for path in trained.iterdir()} == before
 
 
-def test_broken_settings_are_named(tmp_path, capsys):
-    path = tmp_path / "settings.json"
+def test_damaged_settings_are_named_and_missing_ones_written(trained, folder, tmp_path, capsys):
+    out = shutil.copytree(trained, tmp_path / "run")
+    path, before = out / "settings.json", json.loads((out / "settings.json").read_text())
     for text in ("{", "[]", "{}"):
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"settings\.json: broken .*delete it"):
-            train._keep_settings(path, dict.fromkeys(train.FIXED), go_on=True)
+        assert train_run(folder, out, "--resume") == 1
+        assert re.search(r"settings\.json: .*delete it", error_of(capsys))
     path.unlink()
-    train._keep_settings(path, {"batch": 2}, go_on=True)  # a checkpoint that lies there without them
-    assert json.loads(path.read_text()) == {"batch": 2}
+    assert train_run(folder, out, "--resume") == 0
+    assert json.loads(path.read_text()) == before
 
 
 def test_minutes_instead_of_epochs(folder, tmp_path):
@@ -223,7 +227,7 @@ def test_minutes_instead_of_epochs(folder, tmp_path):
 
 @pytest.fixture
 def called(monkeypatch):
-    """Catch what `training.train` and `voc.load_data_voc` are called with; train nothing."""
+    """Record how `training.train` and `voc.load_data_voc` are called, and train nothing."""
     found = {}
 
     def load(*arguments, **options):
@@ -286,13 +290,19 @@ def test_a_process_that_is_not_the_first_writes_and_prints_nothing(
     assert called["data"]["rank"] == 1 and called["data"]["world_size"] == 2
 
 
-def test_a_second_interrupt_does_not_stop_the_writing():
-    before = signal.getsignal(signal.SIGINT)
-    with train._undisturbed(interrupted=True):
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_only_a_second_interrupt_does_not_stop_the_writing(folder, tmp_path, monkeypatch, interrupted):
+    before, save = signal.getsignal(signal.SIGINT), fcn.save
+
+    def save_slowly(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
+        return save(*arguments, **options)
+
+    monkeypatch.setattr(train, "train", lambda *arguments, **options: History(interrupted=interrupted))
+    monkeypatch.setattr(fcn, "save", save_slowly)
+    assert train_run(folder, tmp_path / "run") == 130
+    assert (tmp_path / "run" / "model.pt").exists() == interrupted
     assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(KeyboardInterrupt), train._undisturbed(interrupted=False):
-        os.kill(os.getpid(), signal.SIGINT)
 
 
 # ------------------------------------------------------------------ evaluate
@@ -303,10 +313,10 @@ def scored(folder, trained, tmp_path_factory):
     path = tmp_path_factory.mktemp("scores") / "scores.json"
     words = ["evaluate", "--checkpoint", trained / "model.pt", "--data", folder, "--json", path]
     assert run(*words, *ALIKE) == 0
-    return json.loads(path.read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    return json.loads(path.read_text(), parse_constant=pytest.fail)  # JSON has no NaN
 
 
-def test_evaluate_repeats_the_scores_of_the_training(scored, trained):
+def test_evaluate_repeats_the_scores_of_the_run(scored, trained):
     last = rows(trained)[-1]
     assert scored["pixel_acc"] == last["pixel_acc"] and scored["miou"] == last["miou"]
     assert scored["baseline"]["pixel_acc"] == last["baseline_acc"]
@@ -338,20 +348,20 @@ def test_evaluate_prints_a_table_with_the_baseline(trained, folder, capsys, scor
     words = ["evaluate", "--checkpoint", trained / "model.pt", "--data", folder, "--split", "train"]
     assert run(*words, *ALIKE) == 0
     text = capsys.readouterr().out
-    assert "on 5 pictures" in text and "written" not in text
+    assert "on 5 images" in text and "written" not in text
     assert re.search(r"\n +network +all background\npixel accuracy +0\.\d{3} +0\.\d{3}\n", text)
-    assert re.search(r"\ncat +-\n", text) and "-: neither there nor predicted" in text
+    assert re.search(r"\ncat +-\n", text) and "-: neither labelled nor predicted" in text
 
 
-def test_no_note_on_absent_classes_where_all_are_there():
-    ones = torch.ones(2, 2, dtype=torch.int64)
-    from d2lseg.cli import evaluate
+def test_no_note_on_absent_classes_if_all_occur(own, capsys, monkeypatch):
+    monkeypatch.setattr(training, "evaluate", lambda *_: torch.ones(3, 3, dtype=torch.int64))
+    where = ["--data", own / "set", "--classes", own / "names.txt"]
+    assert run("evaluate", "--checkpoint", own / "run" / "model.pt", *where, *ALIKE) == 0
+    text = capsys.readouterr().out
+    assert "neither" not in text and "\nroad                         0.200\n" in text
 
-    text = "\n".join(evaluate._table(evaluate._result(ones, ("background", "road"))))
-    assert "neither" not in text and "road                         0.333" in text
 
-
-def test_pictures_that_are_void_everywhere_have_no_score(tmp_path, trained, capsys):
+def test_images_that_are_void_everywhere_have_no_score(tmp_path, trained, capsys):
     make_folder(tmp_path / "void", {"train": [(40, 40)], "val": [(40, 40)]})
     write_pair(tmp_path / "void", "val_00", np.full((40, 40), voc.VOID))
     where = ["--data", tmp_path / "void", "--json", tmp_path / "scores.json"]
@@ -360,12 +370,12 @@ def test_pictures_that_are_void_everywhere_have_no_score(tmp_path, trained, caps
     assert found["miou"] is found["pixel_acc"] is None and set(found["per_class"].values()) == {None}
 
 
-# ------------------------------------------------------------------ classes of one's own
+# ------------------------------------------------------------------ own classes
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """Give a folder with classes of its own, a list of them with colours, and a training on both."""
+    """A folder with its own classes, a list of them with colours, and a training run on both."""
     place = tmp_path_factory.mktemp("own")
     make_folder(place / "set", {"train": [(40, 60), (33, 48)], "val": [(41, 52)]})
     for path in (place / "set" / "SegmentationClass").iterdir():
@@ -383,11 +393,11 @@ def test_own_classes_are_trained_scored_and_painted(own, tmp_path):
     where = ["--data", own / "set", "--classes", own / "names.txt", "--json", tmp_path / "s.json"]
     assert run("evaluate", *words, *where) == 0
     assert list(json.loads((tmp_path / "s.json").read_text())["per_class"]) == ["ground", "road", "sky"]
-    picture = own / "set" / "JPEGImages" / "val_00.jpg"
-    assert run("predict", *words, picture, "--out", tmp_path / "out") == 0
+    image = own / "set" / "JPEGImages" / "val_00.jpg"
+    assert run("predict", *words, image, "--out", tmp_path / "out") == 0
     table = classes.read_classes(own / "names.txt")
     label = voc.read_mask(tmp_path / "out" / "val_00.png", table)
-    assert torch.equal(label, prediction.predict(model, voc.read_image(picture)))
+    assert torch.equal(label, prediction.predict(model, voc.read_image(image)))
     with Image.open(tmp_path / "out" / "val_00.png") as mask:
         assert mask.getpalette()[:9] == [0, 0, 0, 9, 8, 7, 1, 2, 3]
 
@@ -418,8 +428,8 @@ def test_a_network_without_names_is_scored_and_used(own, tmp_path, capsys):
     path = fcn.save(fcn.FCN32s(3), tmp_path / "model.pt")
     table = ["--classes", own / "names.txt"]
     assert run("evaluate", "--checkpoint", path, "--data", own / "set", *table, *ALIKE) == 0
-    picture = own / "set" / "JPEGImages" / "val_00.jpg"
-    assert run("predict", "--checkpoint", path, picture, "--out", tmp_path / "out", *ALIKE) == 0
+    image = own / "set" / "JPEGImages" / "val_00.jpg"
+    assert run("predict", "--checkpoint", path, image, "--out", tmp_path / "out", *ALIKE) == 0
     assert re.search(r"val_00\.jpg \(41x52\): class \d \d+\.\d%", capsys.readouterr().out)
 
 
@@ -436,26 +446,26 @@ def shares(text):
 
 
 def test_predict_writes_masks_overlays_and_a_legend(trained, folder, tmp_path, capsys):
-    out, pictures = tmp_path / "out", sorted((folder / "JPEGImages").iterdir())
+    out, paths = tmp_path / "out", sorted((folder / "JPEGImages").iterdir())
     assert (
         run("predict", "--checkpoint", trained / "model.pt", folder / "JPEGImages", "--out", out, *ALIKE) == 0
     )
     assert {p.name for p in out.iterdir()} == {"legend.png"} | {
-        name for p in pictures for name in (f"{p.stem}.png", f"{p.stem}_overlay.jpg")
+        name for p in paths for name in (f"{p.stem}.png", f"{p.stem}_overlay.jpg")
     }
     text = capsys.readouterr().out
     printed, model = shares(text), fcn.load(trained / "model.pt")
-    assert list(printed) == [p.name for p in pictures] and "7 of 7 pictures" in text
-    for picture in pictures:
-        image, label = voc.read_image(picture), voc.read_mask(out / f"{picture.stem}.png")
+    assert list(printed) == [p.name for p in paths] and "7 of 7 images" in text
+    for path in paths:
+        image, label = voc.read_image(path), voc.read_mask(out / f"{path.stem}.png")
         assert torch.equal(label, prediction.predict(model, image))
-        with Image.open(out / f"{picture.stem}.png") as mask:
+        with Image.open(out / f"{path.stem}.png") as mask:
             assert mask.mode == "P" and mask.getpalette()[:63] == palette()[:63]
         values, counts = label.unique(return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            share = printed[picture.name][voc.VOC_CLASSES[value]]
+            share = printed[path.name][voc.VOC_CLASSES[value]]
             assert share == pytest.approx(100 * count / label.numel(), abs=0.051)
-        overlay = voc.read_image(out / f"{picture.stem}_overlay.jpg")
+        overlay = voc.read_image(out / f"{path.stem}_overlay.jpg")
         wanted = predict_command.plotting.overlay(image, label)
         assert overlay.shape == image.shape
         assert (
@@ -472,7 +482,7 @@ def test_an_overlay_is_painted_in_bands(tmp_path):
     label = torch.randint(21, size, dtype=torch.uint8)
     wanted = predict_command.plotting.overlay(image, label)
     table = classes.VOC
-    predict_command._write(image, label, (tmp_path / "a.png", tmp_path / "a.jpg"), table)
+    predict_command.write_results(image, label, (tmp_path / "a.png", tmp_path / "a.jpg"), table)
     assert torch.equal(image, wanted)
 
 
@@ -486,50 +496,50 @@ def test_tiles_and_windows_arrive(trained, folder, tmp_path, monkeypatch):
     whole = prediction.predict_tiled
     monkeypatch.setattr(prediction, "predict_tiled", tiled)
     words = "--tile 32 64 --overlap 0 --batch 2 --window smooth --precision float32 --threads 1".split()
-    picture = folder / "JPEGImages" / "train_04.jpg"
-    assert run("predict", "--checkpoint", trained / "model.pt", picture, "--out", tmp_path, *words) == 0
+    path = folder / "JPEGImages" / "train_04.jpg"
+    assert run("predict", "--checkpoint", trained / "model.pt", path, "--out", tmp_path, *words) == 0
     want = {"tile": (32, 64), "overlap": 0, "batch_size": 2, "window": "smooth", "precision": "float32"}
     assert {key: found[key] for key in want} == want
-    model, image = fcn.load(trained / "model.pt"), voc.read_image(picture)
+    model, image = fcn.load(trained / "model.pt"), voc.read_image(path)
     label = whole(model, image, (32, 64), 0, window="smooth")
     assert torch.equal(voc.read_mask(tmp_path / "train_04.png"), label)
     assert not torch.equal(label, prediction.predict(model, image))  # the tiles did matter
 
 
-def test_a_broken_picture_does_not_stop_the_others(trained, folder, tmp_path, capsys, monkeypatch):
+def test_a_broken_image_does_not_stop_the_others(trained, folder, tmp_path, capsys, monkeypatch):
     place, out = tmp_path / "holiday", tmp_path / "out"
     place.mkdir()
     good = (folder / "JPEGImages" / "val_00.jpg").read_bytes()
     (place / "a.jpg").write_bytes(good)
-    (place / "b.png").write_text("no picture")
+    (place / "b.png").write_text("not an image")
     (place / "c.jpg").write_bytes(good[: len(good) // 2])
     (place / "d.JPG").write_bytes(good)
     Image.fromarray(np.zeros((99, 100, 3), np.uint8)).save(place / "e.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)  # at twice as many PIL refuses to read
     assert run("predict", "--checkpoint", trained / "model.pt", place, "--out", out, *ALIKE) == 1
     printed = capsys.readouterr()
-    assert list(shares(printed.out)) == ["a.jpg", "d.JPG"] and "2 of 5 pictures" in printed.out
+    assert list(shares(printed.out)) == ["a.jpg", "d.JPG"] and "2 of 5 images" in printed.out
     lines = [line for line in printed.err.splitlines() if line.startswith("error")]
-    assert len(lines) == 4 and lines[-1] == "error: 3 of 5 pictures could not be read"
+    assert len(lines) == 4 and lines[-1] == "error: 3 of 5 images could not be read"
     for line, name in zip(lines, ("b.png", "c.jpg", "e.png"), strict=False):
         assert name in line
     names = {"a.png", "a_overlay.jpg", "d.png", "d_overlay.jpg", "legend.png"}
     assert {path.name for path in out.iterdir()} == names
 
 
-def test_nothing_is_written_where_no_picture_can_be_read(trained, tmp_path, capsys):
-    (tmp_path / "a.jpg").write_text("no picture")
+def test_nothing_is_written_if_no_image_can_be_read(trained, tmp_path, capsys):
+    (tmp_path / "a.jpg").write_text("not an image")
     words = ["--checkpoint", trained / "model.pt", tmp_path / "a.jpg", "--out", tmp_path / "out"]
     assert run("predict", *words) == 1
-    assert not (tmp_path / "out").exists() and "1 of 1 pictures" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and "1 of 1 images" in capsys.readouterr().err
 
 
-def test_a_folder_gives_its_pictures_sorted_and_each_once(tmp_path):
+def test_the_images_of_a_folder_are_sorted_and_each_there_once(tmp_path):
     for name in ("b.JPEG", "a.png", "c.webp", "notes.txt", ".hidden.jpg", "deeper/d.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
-    found = predict_command.find_pictures(
+    found = predict_command.find_images(
         [tmp_path / "notes.txt", tmp_path, tmp_path / "deeper" / ".." / "a.png"]
     )
     assert [path.name for path in found] == ["notes.txt", "a.png", "b.JPEG", "c.webp"]
@@ -555,10 +565,8 @@ def test_no_result_takes_the_place_of_another(trained, tmp_path, capsys, names, 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / name)
     before = sorted(tmp_path.rglob("*"))
-    pictures = [tmp_path / name for name in names]
-    status = run(
-        "predict", "--checkpoint", trained / "model.pt", *pictures, "--out", tmp_path / "out", *ALIKE
-    )
+    paths = [tmp_path / name for name in names]
+    status = run("predict", "--checkpoint", trained / "model.pt", *paths, "--out", tmp_path / "out", *ALIKE)
     if words is None:
         assert status == 0
     else:
@@ -567,11 +575,11 @@ def test_no_result_takes_the_place_of_another(trained, tmp_path, capsys, names, 
 
 
 def test_a_legend_shows_the_colours_that_were_found(tmp_path):
-    predict_command._write_legend(tmp_path / "legend.png", {0, 3, 12}, classes.VOC)
+    predict_command.write_legend(tmp_path / "legend.png", {0, 3, 12}, classes.VOC)
     colours = voc.read_image(tmp_path / "legend.png").flatten(1).T.unique(dim=0).tolist()
     assert list(voc.VOC_COLORMAP[3]) in colours and list(voc.VOC_COLORMAP[12]) in colours
     assert list(voc.VOC_COLORMAP[5]) not in colours
-    predict_command._write_legend(tmp_path / "legend.png", {0}, classes.VOC)
+    predict_command.write_legend(tmp_path / "legend.png", {0}, classes.VOC)
     words = voc.read_image(tmp_path / "legend.png")
     assert words.float().mean() > 200 and int(words.min()) < 50  # black words on white
 
@@ -580,7 +588,7 @@ def test_a_legend_shows_the_colours_that_were_found(tmp_path):
 
 
 class Call:
-    """A command that fails, and how to bring that about."""
+    """A command that fails, and how to make it fail."""
 
     def __init__(self, words, *command, patch=None):
         self.words, self.command, self.patch = words, command, patch
@@ -609,8 +617,8 @@ CALLS = {
     "no weights": Call("x: no such weights file", *TRAIN, "--weights", "x"),
     "a text as weights": Call("{text}: not a file of weights", *TRAIN, "--weights", "{text}"),
     "others' weights": Call("not the weights of torchvision's", *TRAIN, "--weights", "{other}"),
-    "no picture": Call("x.jpg: no such file or folder", *PREDICT, "x.jpg"),
-    "no picture inside": Call("no picture in this folder", *PREDICT, "{empty}"),
+    "no image": Call("x.jpg: no such file or folder", *PREDICT, "x.jpg"),
+    "no image inside": Call("no images in this folder", *PREDICT, "{empty}"),
     "a tile off the grid": Call("multiples of 32", *PREDICT, "{set}/JPEGImages", "--tile", "50", "50"),
     "an odd device": Call("--device tpu9: ", *TRAIN, "--device", "tpu9"),
     "no such GPU": Call("--device cuda:99: ", *EVALUATE, "--device", "cuda:99"),
@@ -629,8 +637,8 @@ CALLS = {
     "a full disk": Call("error: No space left on device", *TRAIN,
         patch=(checkpoint.torch, "save", OSError("No space left on device"))),
     "a spoilt loss": Call("the loss is nan", *TRAIN,
-        patch=(training._Run, "train_step", FloatingPointError("the loss is nan"))),
-    "a full GPU in training": Call("a batch of 2 pictures", *TRAIN, patch=(training._Run, "_step", CPU_FULL)),
+        patch=(torch.optim.AdamW, "step", FloatingPointError("the loss is nan"))),
+    "a full GPU in training": Call("a batch of 2 ", *TRAIN, patch=(fcn.FCN, "forward", CPU_FULL)),
     "a full GPU": Call("error: out of memory; try a smaller --batch, --crop or --tile", *EVALUATE,
         patch=(training, "evaluate", GPU_FULL)),
     "a full memory": Call("error: MemoryError", *PREDICT, "{set}/JPEGImages",
@@ -640,7 +648,7 @@ CALLS = {
 
 @pytest.fixture
 def places(trained, folder, tmp_path):
-    """Give what the commands of `CALLS` name in braces."""
+    """What the commands of `CALLS` name in braces."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").write_text("only one line\n")
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
@@ -654,7 +662,7 @@ def places(trained, folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_can_be_mended_is_said_in_one_line(places, monkeypatch, capsys, name):
+def test_a_user_error_is_one_line(places, monkeypatch, capsys, name):
     call = CALLS[name]
     if call.patch:
         place, attribute, error = call.patch
@@ -666,7 +674,7 @@ def test_what_can_be_mended_is_said_in_one_line(places, monkeypatch, capsys, nam
 
 
 @pytest.mark.parametrize("shown", ["--traceback", "D2LSEG_TRACEBACK"])
-def test_a_traceback_is_shown_where_it_is_asked_for(monkeypatch, shown):
+def test_a_traceback_is_shown_on_request(monkeypatch, shown):
     words = ["evaluate", "--checkpoint", "x", "--data", "x"]
     if shown == "D2LSEG_TRACEBACK":
         monkeypatch.setenv(shown, "0")
@@ -685,19 +693,35 @@ def test_a_bug_has_its_traceback(monkeypatch, error):
         run("evaluate", "--checkpoint", "x", "--data", "x")
 
 
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (GPU_FULL, True),
+        (CPU_FULL, True),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("sizes do not match"), False),
+        (MemoryError("out of memory on cpu with a batch of 2"), False),  # says it already
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_full_memory_is_told_from_other_errors(error, full):
+    assert out_of_memory(error) == full
+
+
 def test_a_runtime_error_of_torch_is_a_bug(monkeypatch):
     monkeypatch.setattr(fcn, "load", lambda *_: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError, match="size"):
         run("evaluate", "--checkpoint", "x", "--data", "x")
 
 
-def test_ctrl_c_ends_with_a_word(monkeypatch, capsys):
+def test_ctrl_c_ends_with_one_word(monkeypatch, capsys):
     monkeypatch.setattr(fcn, "load", raises(KeyboardInterrupt))
     assert run("evaluate", "--checkpoint", "x", "--data", "x") == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_an_error_names_its_process_where_there_are_several(monkeypatch, capsys):
+def test_an_error_names_its_process_if_there_are_several(monkeypatch, capsys):
     monkeypatch.setattr(distributed, "ranks", lambda: distributed.Ranks(3, 4, 1))
     assert run("evaluate", "--checkpoint", "x", "--data", "x") == 1
     assert capsys.readouterr().err.startswith("error in process 3: x: no such checkpoint")
@@ -713,7 +737,7 @@ def test_an_error_names_its_process_where_there_are_several(monkeypatch, capsys)
         ("cpu", 2, "cpu"),
         ("cuda", 1, "cuda:2"),
         ("cuda:1", 1, "cuda:1"),
-        ("cuda:1", 4, "cuda:2"),  # each process has taken the GPU of its number
+        ("cuda:1", 4, "cuda:2"),  # each process has taken the GPU with its own number
     ],
 )
 def test_each_process_computes_where_it_should(monkeypatch, asked, processes, taken):
@@ -755,7 +779,7 @@ def test_every_option_is_explained_in_a_sentence(name):
             continue
         sentence, _, default = action.help.partition(" (default: ")
         assert sentence[0].isupper() and sentence.endswith(".") and len(sentence.split()) > 3, action.help
-        # what has a default says which
+        # an option with a default says which
         if action.default not in (None, False):
             assert default, action.dest
         for word in action.option_strings:
@@ -822,7 +846,7 @@ def test_wrong_usage_exits_with_two(words, capsys):
 
 
 def commands_in(text):
-    """Find the commands in a text, without those that are cut short by dots."""
+    """Return the complete commands in a text, those without dots."""
     found = re.findall(
         r"^(?:python|torchrun .*?) ?-m d2lseg ((?:train|evaluate|predict).*)$", text, re.MULTILINE
     )
@@ -851,14 +875,14 @@ def test_python_m_d2lseg_is_the_command_line(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_module("d2lseg", run_name="__main__")
     assert "TQDM_MININTERVAL" not in os.environ
-    runpy.run_module("d2lseg.__main__", run_name="imported")  # as a process does that reads ahead
+    runpy.run_module("d2lseg.__main__", run_name="imported")  # as a worker process does
 
 
 # ------------------------------------------------------------------ several processes
 
 
 def torchrun(*words):
-    """Run a command in two processes; give what they printed."""
+    """Run a command in two processes, and return what they printed."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     return subprocess.run(
         [*command, "-m", "d2lseg", *map(str, words)],

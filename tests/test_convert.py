@@ -1,4 +1,4 @@
-"""Converters are held against naive loops, and against what was put into the files."""
+"""Converters agree with naive loops, and with what was put into the files."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ def polygon(*points, label="cup", **more):
 
 
 def square(left, top, right, bottom, label="cup", **more):
-    """Cover the pixels from (left, top) to (right, bottom), both within."""
+    """Cover the pixels from (left, top) to (right, bottom) inclusive."""
     return {"label": label, "points": [[left, top], [right, bottom]], "shape_type": "rectangle", **more}
 
 
@@ -76,7 +76,7 @@ def test_the_pixels_of_the_corners_belong_to_a_polygon(points):
     assert all(mask[y, x] for x, y in points)
 
 
-def test_a_polygon_reaches_outside_the_picture():
+def test_a_polygon_may_reach_outside_the_image():
     mask = convert.shape_mask(polygon((-5.5, 2.5), (30, 2.5), (30, 4.2), (-5.5, 4.2)), 8, 10)
     want = np.zeros((8, 10), bool)
     want[2:5] = True
@@ -133,18 +133,18 @@ def test_a_shape_without_a_kind_is_a_polygon():
     [
         (polygon((1, 1), (2, 2)), "a polygon with 2 points; expected 3 or more"),
         (square(1, 1, 2, 2) | {"points": [[1, 1]]}, "a rectangle with 1 points; expected 2"),
-        (square(1, 1, 2, 2) | {"shape_type": "line"}, "of the kind 'line'; expected polygon, oriented"),
+        (square(1, 1, 2, 2) | {"shape_type": "line"}, "shape_type 'line'; expected polygon, oriented"),
         (
             polygon((1, 1), (2, 2), (3, 1)) | {"shape_type": "oriented_rectangle"},
             "an? oriented_rectangle with 3 points; expected 4$",
         ),
-        (polygon((1, 1), (2, 2), (math.nan, 3)), "is no number"),
+        (polygon((1, 1), (2, 2), (math.nan, 3)), "is not a number"),
         (polygon((1, 1), (2, 2), (1e9, 3)), "1000000 pixels away"),
         ({"label": "cup"}, "without a list of points"),
         (polygon((1, 1), (2, 2)) | {"points": [[1, 2, 3]]}, "without a list of points"),
         (polygon((1, 1), (2, 2)) | {"points": None}, "without a list of points"),
-        (square(1, 1, 2, 2) | {"shape_type": "mask"}, "a mask without an encoded picture"),
-        (square(1, 1, 2, 2) | {"shape_type": "mask", "mask": "AAAA"}, "a mask without an encoded picture"),
+        (square(1, 1, 2, 2) | {"shape_type": "mask"}, "a mask without an encoded image"),
+        (square(1, 1, 2, 2) | {"shape_type": "mask", "mask": "AAAA"}, "a mask without an encoded image"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(shape, words):
@@ -167,7 +167,7 @@ def test_later_shapes_lie_over_earlier_ones():
 
 
 @pytest.mark.parametrize("name", ["__ignore__", "void"])
-def test_what_nobody_shall_be_asked_about_is_void(name):
+def test_a_region_to_leave_out_is_void(name):
     assert (label_of(square(0, 0, 5, 5, name)) == 255).all()
 
 
@@ -209,7 +209,7 @@ def test_an_unknown_label_is_named_with_its_number():
 
 
 def photo(path, height=6, width=8, seed=0, **options):
-    """Write a picture of noise."""
+    """Write an image of noise."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
@@ -217,7 +217,7 @@ def photo(path, height=6, width=8, seed=0, **options):
 
 
 def labelled(folder, name, shapes, suffix=".jpg", **changes):
-    """Write a picture and its LabelMe file."""
+    """Write an image and its LabelMe file."""
     photo(folder / f"{name}{suffix}", seed=len(name))
     content = {"version": "5.4.1", "flags": {}, "shapes": list(shapes), "imagePath": f"{name}{suffix}"}
     content |= {"imageData": None, "imageHeight": 6, "imageWidth": 8} | changes
@@ -259,7 +259,7 @@ def test_the_names_are_those_that_occur_or_those_given(tmp_path):
     assert label.unique().tolist() == [0, 2]
 
 
-def test_a_picture_may_be_inside_the_file(tmp_path):
+def test_an_image_may_be_inside_the_file(tmp_path):
     path = labelled(tmp_path, "a", [square(0, 0, 3, 3)])
     data = (tmp_path / "a.jpg").read_bytes()
     path.write_text(json.dumps(json.loads(path.read_text()) | {"imageData": base64.b64encode(data).decode()}))
@@ -307,11 +307,11 @@ BAD = {
         ValueError,
         "a.json: .*7 x 8.* 6 x 8",
     ),
-    "picture gone": (lambda p: (p.parent / "a.jpg").unlink(), FileNotFoundError, "a.jpg: no such picture"),
-    "picture broken": (
+    "image gone": (lambda p: (p.parent / "a.jpg").unlink(), FileNotFoundError, "a.jpg: no such image"),
+    "image broken": (
         lambda p: (p.parent / "a.jpg").write_text("x"),
         ValueError,
-        "a.jpg: its picture cannot be read",
+        "a.jpg: its image cannot be read",
     ),
     "other format": (
         lambda p: photo(p.parent / "a.jpg", format="BMP"),
@@ -419,7 +419,7 @@ def make_masks(folder, names=("a", "b", "c"), size=(6, 8)):
 
 def test_masks_become_a_folder_that_is_read_as_any_other(tmp_path):
     images, masks, values = make_masks(tmp_path)
-    (images / "notes.txt").write_text("no picture")
+    (images / "notes.txt").write_text("not an image")
     out = convert.from_masks(images, masks, tmp_path / "own", OWN, {0: 0, 7: 1, 9: 2})
     data = voc.VOCSegDataset(out, "trainval")
     assert data.classes == OWN.names and sorted(data.ids) == ["a", "b", "c"]
@@ -444,7 +444,7 @@ def test_255_classes_go_through(tmp_path):
 
 FAULTS = {
     "mask gone": (lambda i, m: (m / "b.png").unlink(), FileNotFoundError, r"b\.jpg: no mask of this name"),
-    "image gone": (lambda i, m: (i / "b.jpg").unlink(), FileNotFoundError, r"b\.png: no picture of this"),
+    "image gone": (lambda i, m: (i / "b.jpg").unlink(), FileNotFoundError, r"b\.png: no image of this"),
     "two images": (lambda i, m: photo(i / "b.png"), ValueError, r"b\.png: b\.jpg has the same name"),
     "other size": (
         lambda i, m: photo(i / "b.jpg", 5, 8),
@@ -452,7 +452,7 @@ FAULTS = {
         r"b\.png: 6 x 8.*b\.jpg has 5 x 8",
     ),
     "value": (lambda i, m: save_mask(m / "b.png", np.full((6, 8), 3)), ValueError, r"b\.png: value 3 at"),
-    "image broken": (lambda i, m: (i / "b.jpg").write_text("x"), ValueError, r"b\.jpg: its picture cannot"),
+    "image broken": (lambda i, m: (i / "b.jpg").write_text("x"), ValueError, r"b\.jpg: its image cannot"),
     "blank": (
         lambda i, m: [p.rename(p.with_stem("b ")) for p in (i / "b.jpg", m / "b.png")],
         ValueError,
@@ -475,7 +475,7 @@ def test_folders_that_are_not_there_or_empty_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="none: no such folder"):
         convert.from_masks(tmp_path / "none", tmp_path, tmp_path / "own", OWN)
-    with pytest.raises(FileNotFoundError, match="empty: no picture in this folder"):
+    with pytest.raises(FileNotFoundError, match="empty: no images in this folder"):
         convert.from_masks(tmp_path / "empty", tmp_path, tmp_path / "own", OWN)
 
 
@@ -489,7 +489,7 @@ def test_folders_that_are_not_there_or_empty_are_named(tmp_path):
     st.integers(0, 9),
     st.booleans(),
 )
-def test_a_split_keeps_each_picture_once_and_each_source_together(names, share, seed, grouped):
+def test_a_split_keeps_each_image_once_and_each_source_together(names, share, seed, grouped):
     source = (lambda name: name[0]) if grouped else None
     groups = {name[0] for name in names} if grouped else set(names)
     if len(groups) < 2:
@@ -516,13 +516,13 @@ def test_a_share_that_leaves_nothing_is_refused(share):
         convert.split(["a", "b"], share)
 
 
-def test_one_picture_is_too_few():
-    with pytest.raises(ValueError, match="1 picture; expected 2 or more"):
+def test_one_image_is_too_few():
+    with pytest.raises(ValueError, match="1 image; expected 2 or more"):
         convert.split(["a"])
 
 
 def test_names_must_be_different():
-    with pytest.raises(ValueError, match="'a' comes twice"):
+    with pytest.raises(ValueError, match="'a' occurs twice"):
         convert.split(["a", "b", "a"])
 
 
@@ -537,8 +537,8 @@ def test_given_lists_are_written_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("lists", "words"),
     [
-        ({"train": ["a"]}, "no list 'val'"),
-        ({"train": [], "val": ["a"]}, "no list 'train'"),
+        ({"train": ["a"]}, "list 'val' is missing or empty"),
+        ({"train": [], "val": ["a"]}, "list 'train' is missing or empty"),
         ({"train": ["a", "d"], "val": ["b"]}, "'train' names 'd'"),
         ({"train": ["a", "b"], "val": ["b"]}, "'b' is in both lists"),
     ],
@@ -551,23 +551,23 @@ def test_bad_lists_are_refused_and_nothing_is_left(tmp_path, lists, words):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_nothing_is_written_over(tmp_path, kind):
+def test_nothing_is_overwritten(tmp_path, kind):
     out = tmp_path / "own"
     out.mkdir() if kind == "folder" else out.write_text("mine")
-    with pytest.raises(FileExistsError, match="own: there already"):
+    with pytest.raises(FileExistsError, match="own: already exists"):
         convert.from_labelme(make_labelme(tmp_path / "photos"), out)
     assert list(out.iterdir()) == [] if kind == "folder" else out.read_text() == "mine"
 
 
 def test_a_folder_that_appears_meanwhile_is_kept(tmp_path, monkeypatch):
-    out, check = tmp_path / "own", convert._check_lists
+    out, write = tmp_path / "own", convert.write_mask
 
     def somebody_else(*arguments):
-        check(*arguments)
-        out.mkdir()
+        out.mkdir(exist_ok=True)
+        write(*arguments)
 
-    monkeypatch.setattr(convert, "_check_lists", somebody_else)
-    with pytest.raises(FileExistsError, match="own: there already"):
+    monkeypatch.setattr(convert, "write_mask", somebody_else)
+    with pytest.raises(FileExistsError, match="own: already exists"):
         convert.from_labelme(make_labelme(tmp_path / "photos"), out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["own", "photos"] and not list(out.iterdir())
 
@@ -606,11 +606,11 @@ def test_data_labelme_is_from_labelme(tmp_path, capsys):
     ]
     assert cli.main(words) == 0
     out = capsys.readouterr().out
-    assert "a: 2 pictures to train with and 1 to validate\nclasses: background, cup, pen\n" in out
+    assert "a: 2 images to train on and 1 to validate on\nclasses: background, cup, pen\n" in out
     want = convert.from_labelme(source, tmp_path / "b", val_share=0.4, seed=3)
     assert files_of(tmp_path / "a") == files_of(want)
     assert cli.main(words) == 1
-    assert "a: there already" in capsys.readouterr().err
+    assert "a: already exists" in capsys.readouterr().err
 
 
 def test_data_labelme_takes_a_list_of_classes(tmp_path):

@@ -1,4 +1,4 @@
-"""The doctor finds every fault of a folder at once, tells warnings apart, and counts right."""
+"""The doctor finds every fault of a folder at once, tells warnings from faults, and counts correctly."""
 
 import argparse
 import re
@@ -53,7 +53,7 @@ def test_a_good_set_has_no_fault(folder, capsys):
 def test_all_faults_are_found_in_one_go(folder, capsys):
     """One of each kind; none hides another, not even two of one pair."""
     images, masks = folder / "JPEGImages", folder / "SegmentationClass"
-    (images / "train_00.jpg").write_bytes(b"no picture")
+    (images / "train_00.jpg").write_bytes(b"not an image")
     write_mask(masks / "train_00.png", np.full((9, 9), 77))
     (images / "train_01.jpg").unlink()
     (masks / "train_02.png").unlink()
@@ -75,10 +75,10 @@ def test_all_faults_are_found_in_one_go(folder, capsys):
     assert cli.main(["doctor", str(folder)]) == 1
     printed = capsys.readouterr().out.splitlines()
     assert printed[: len(lines)] == lines and f"{folder}: 7 faults found" in printed[-1]
-    assert any(line.startswith("train   3 of 5 pictures read") for line in printed)
+    assert any(line.startswith("train   3 of 5 images read") for line in printed)
 
 
-def test_where_there_is_no_folder(tmp_path, capsys):
+def test_a_missing_folder_is_a_fault(tmp_path, capsys):
     assert only(tmp_path / "x") == f"fault: {tmp_path / 'x'}: no such folder; check the path"
     assert cli.main(["doctor", str(tmp_path / "x")]) == 1
     assert capsys.readouterr().out.endswith("x: 1 fault found\n")
@@ -135,7 +135,7 @@ def test_two_images_of_one_name_are_a_warning(folder):
     assert line.startswith("warning: ") and ": val_00; of .jpg, .jpeg, .png" in line
 
 
-def test_another_ending_is_named(folder):
+def test_another_suffix_is_named(folder):
     image = folder / "JPEGImages" / "val_00.jpg"
     image.rename(image.with_suffix(".JPEG"))
     if image.with_suffix(".jpeg").exists():
@@ -181,7 +181,7 @@ def test_without_readable_classes_the_rest_is_examined(folder):
     assert any(line.startswith("class 20 ") for line in doctor.summary(doctor.examine(folder)))
 
 
-def test_classes_of_ones_own_are_read_from_a_file(folder, tmp_path):
+def test_own_classes_are_read_from_a_file(folder, tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("\n".join(f"thing {i}" for i in range(15)))
     lines = found(folder, classes=path)
@@ -191,21 +191,21 @@ def test_classes_of_ones_own_are_read_from_a_file(folder, tmp_path):
     assert cli.main(["doctor", str(folder), "--classes", str(path)]) == 0
 
 
-def test_the_shares_are_those_of_a_count_by_hand(folder):
+def test_the_shares_agree_with_a_count_by_hand(folder):
     report = doctor.examine(folder)
     train = report.splits[0]
     labels = [label for _, label in voc.VOCSegDataset(folder)]
     flat = torch.cat([label.flatten() for label in labels])
     assert train.counts.tolist() == torch.bincount(flat.long(), minlength=256).tolist()
-    assert train.pictures[3] == sum(bool((label == 3).any()) for label in labels)
+    assert train.images[3] == sum(bool((label == 3).any()) for label in labels)
     share = int((flat == 3).sum()) / int((flat != 255).sum())
     row = next(line for line in doctor.summary(report) if line.startswith("bird "))
-    assert row.split()[1:3] == [f"{share:.2%}", f"{train.pictures[3]}"]
+    assert row.split()[1:3] == [f"{share:.2%}", f"{train.images[3]}"]
     void = next(line for line in doctor.summary(report) if line.startswith("void "))
     assert void.split()[4] == f"{int((flat == 255).sum()) / len(flat):.2%}"
 
 
-def test_memory_that_runs_out_is_a_fault_of_the_file(folder, monkeypatch):
+def test_an_image_that_does_not_fit_into_memory_is_a_fault(folder, monkeypatch):
     real = voc.read_image
 
     def large(path):
@@ -224,13 +224,13 @@ def test_a_finding_is_one_line():
     assert str(doctor.Finding("a\nb  c", "do\nit", warning=True)) == "warning: a b c; do it"
 
 
-# ------------------------------------------------------------------ bad pictures before a training
+# ------------------------------------------------------------------ bad images before a training run
 
 
 @pytest.fixture
 def spoilt(folder):
-    """Two bad pictures of five in train, one of two in val."""
-    (folder / "JPEGImages" / "train_01.jpg").write_bytes(b"no picture")
+    """Two bad images of five in train, one of two in val."""
+    (folder / "JPEGImages" / "train_01.jpg").write_bytes(b"not an image")
     (folder / "SegmentationClass" / "train_03.png").unlink()
     write_mask(folder / "SegmentationClass" / "val_00.png", np.zeros((3, 3)))
     return folder
@@ -288,19 +288,19 @@ def train(folder, out, *more):
     return cli.main([str(word) for word in (*words, "--precision", "float32", "--device", "cpu", *more)])
 
 
-def test_a_training_stops_before_its_first_epoch(spoilt, tmp_path, capsys):
+def test_training_stops_before_its_first_epoch(spoilt, tmp_path, capsys):
     assert train(spoilt, tmp_path / "out") == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("error: 3 pictures cannot be used, the first: ") and "train_01.jpg" in line
+    assert line.startswith("error: 3 images cannot be used, the first: ") and "train_01.jpg" in line
     assert "python -m d2lseg doctor" in line and line.endswith("--skip-bad")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_training_leaves_bad_pictures_out_and_an_evaluation_too(spoilt, tmp_path, capsys):
+def test_training_leaves_bad_images_out_and_so_does_evaluation(spoilt, tmp_path, capsys):
     assert train(spoilt, tmp_path / "out", "--skip-bad") == 0
     printed = capsys.readouterr().out
-    assert "3 training and 1 validation pictures" in printed
-    tail = printed[printed.index("left out: 3 pictures that cannot be read") :].splitlines()
+    assert "3 training and 1 validation images" in printed
+    tail = printed[printed.index("left out: 3 images that cannot be used") :].splitlines()
     assert [line.split(":")[0].strip() for line in tail[1:]] == ["train_01", "train_03", "val_00"]
     score = [
         "evaluate",
@@ -312,23 +312,23 @@ def test_a_training_leaves_bad_pictures_out_and_an_evaluation_too(spoilt, tmp_pa
         "1",
     ]
     assert cli.main(score) == 1
-    assert "error: 1 " in capsys.readouterr().err
+    assert "1 image cannot be used, the first: " in capsys.readouterr().err
     assert cli.main([*score, "--skip-bad"]) == 0
     printed = capsys.readouterr().out
-    assert "on 1 pictures" in printed and "\n  val_00: " in printed.split("left out: 1 ")[1]
+    assert "on 1 images" in printed and "left out: 1 image that cannot be used\n  val_00: " in printed
 
 
 def test_several_processes_leave_out_what_the_first_has_found(folder, monkeypatch):
-    """This one stands for another than the first: it does not read, and takes what it is told."""
+    """This process plays one that is not the first: it reads nothing, and takes what it is told."""
     told = {"train_02": "it said so"}
     monkeypatch.setattr(distributed, "from_first", lambda make: told)
     monkeypatch.setattr(voc, "check_files", lambda *_: pytest.fail("the first process reads for all"))
     options = argparse.Namespace(no_check=False, skip_bad=True)
-    bad = common.bad_pictures(options, folder, voc.VOC, ("train", "val"))
+    bad = common.bad_images(options, folder, voc.VOC, ("train", "val"))
     assert bad == told and len(voc.VOCSegDataset(folder, skip_bad=bad)) == 4
 
 
-def test_without_the_check_a_bad_picture_stops_in_the_middle(spoilt, tmp_path, capsys, monkeypatch):
+def test_without_the_check_a_bad_image_stops_training_in_the_middle(spoilt, tmp_path, capsys, monkeypatch):
     (spoilt / "ImageSets" / "Segmentation" / "train.txt").write_text("train_00\ntrain_01\n")
     monkeypatch.setattr(voc, "check_files", lambda *_: pytest.fail("it was told not to"))
     assert train(spoilt, tmp_path / "out", "--no-check") == 1

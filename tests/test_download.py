@@ -1,4 +1,4 @@
-"""VOC 2012 arrives, whatever the network, the disk and the power do: with a small archive of its shape."""
+"""VOC 2012 arrives whatever the network, the disk and the power do; tested with a small archive like it."""
 
 import collections
 import dataclasses
@@ -30,12 +30,12 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = "VOCdevkit/VOC2012"
 LISTS = (("train", 5), ("val", 2), ("trainval", 7))
 QUICK = transfer.Patience(timeout=20, rounds=2, pause=0)
-DEAD = "http://127.0.0.1:9/set.tar"  # the port "discard", where nobody listens
+DEAD = "http://127.0.0.1:9/set.tar"  # the port "discard", where nothing listens
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Give the files of a dataset as published: also photographs without a mask, and annotations."""
+    """The files of a dataset as published, with annotations and with photographs that have no mask."""
     top = tmp_path_factory.mktemp("published")
     folder = top / FOLDER
     make_folder(folder)
@@ -68,7 +68,7 @@ def archive_of(content, *urls):
 
 @pytest.fixture
 def hosts():
-    """Make hosts: ``hosts(content)``; closed after the test."""
+    """A function that starts hosts, which are closed after the test."""
     made = []
 
     def make(content):
@@ -85,7 +85,7 @@ def files_in(folder):
 
 
 def expected(source):
-    """Give the files that are to arrive: the lists and the pairs that they name, and nothing else."""
+    """Return the files that should arrive: the lists and the pairs that they name, and nothing else."""
     names = [f"{split}_{i:02d}" for split, count in (("train", 5), ("val", 2)) for i in range(count)]
     paths = [f"JPEGImages/{n}.jpg" for n in names] + [f"SegmentationClass/{n}.png" for n in names]
     paths += [f"ImageSets/Segmentation/{name}.txt" for name, _ in LISTS]
@@ -93,12 +93,12 @@ def expected(source):
 
 
 def flipped(content):
-    """Give a file of the same length with one byte changed."""
+    """Return a file of the same length with one byte changed."""
     return content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
 
 
 def random_cuts(count, size, seed):
-    """Give lengths of answers that together leave something to the last one."""
+    """Return lengths of answers that leave something for the last one."""
     rng = random.Random(seed)
     places = sorted(rng.sample(range(1, size), count))
     return [b - a for a, b in zip([0, *places], places, strict=False)]
@@ -117,7 +117,7 @@ def test_only_the_pairs_and_lists_arrive(hosts, content, source, tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["VOC2012"]
 
 
-def test_what_is_there_is_used_and_what_is_not_is_mended_without_the_network(
+def test_a_complete_folder_is_used_and_a_damaged_one_is_repaired_without_the_network(
     hosts, content, source, tmp_path, capsys
 ):
     host = hosts(content)
@@ -208,7 +208,7 @@ def test_answers_without_a_length_may_break_off_too(hosts, content, source, tmp_
 
 
 def failed(content, tmp_path, *urls, patience=QUICK):
-    """Give the message of a download from mirrors of which none works."""
+    """Return the message of a download when no mirror works."""
     with pytest.raises(ConnectionError) as caught:
         download.install(archive_of(content, *urls), tmp_path, patience=patience)
     assert not (tmp_path / FOLDER).exists() and not (tmp_path / "set.tar").exists()
@@ -224,9 +224,9 @@ def test_mirrors_are_tried_in_turn_and_named_with_what_failed(hosts, content, so
     for url, reason in (
         (DEAD, "[Errno 111] Connection refused" if sys.platform == "linux" else ""),
         (lost.url, "404 Not Found"),
-        (wrong.url, f"it gives another file (its MD5 is {hashlib.md5(wrong.content).hexdigest()}"),
+        (wrong.url, f"a different file (its MD5 is {hashlib.md5(wrong.content).hexdigest()}"),
         (busy.url, "503 Service Unavailable"),
-        (page.url, f"its file has 6 bytes, expected {len(content):,}"),
+        (page.url, f"a file of 6 bytes, expected {len(content):,}"),
     ):
         assert f"{url}: {reason}" in message
     for way_out in ("--from FILE", "--mirror URL", "--data emojivoc", "emojivoc.prepare()"):
@@ -239,7 +239,7 @@ def test_mirrors_are_tried_in_turn_and_named_with_what_failed(hosts, content, so
     assert files_in(folder) == expected(source) and len(good.asked) == 1
 
 
-def test_a_host_that_gets_well_is_asked_again_after_a_pause(hosts, content, source, tmp_path, monkeypatch):
+def test_a_host_that_recovers_is_asked_again_after_a_pause(hosts, content, source, tmp_path, monkeypatch):
     host, pauses = hosts(content), []
     host.statuses = [503, 429]
     monkeypatch.setattr(transfer.time, "sleep", pauses.append)
@@ -310,7 +310,7 @@ def test_other_bytes_than_those_asked_for_are_refused(hosts, content, source, tm
     assert files_in(tmp_path / FOLDER) == expected(source)
 
 
-def test_a_file_that_changes_between_attempts_is_fetched_anew(hosts, content, source, tmp_path):
+def test_a_file_that_changes_between_attempts_is_fetched_again(hosts, content, source, tmp_path):
     host = hosts(flipped(content))
     host.cuts, answer = [80000], host.answer
 
@@ -350,7 +350,7 @@ def test_redirects_in_a_circle_or_to_a_file_are_refused(hosts, content, tmp_path
     assert f"{host.url}: 302 " in failed(content, tmp_path, host.url)
 
 
-def test_an_answer_that_is_no_http_is_named(hosts, content, tmp_path):
+def test_an_answer_that_is_not_http_is_named(hosts, content, tmp_path):
     host = hosts(content)
     host.answer = lambda request: request.wfile.write(b"220 mail.example ready\r\n")
     assert f"{host.url}: 220 mail.example ready" in failed(content, tmp_path, host.url)
@@ -365,7 +365,7 @@ def test_a_part_from_before_is_used_for_what_it_is_worth(hosts, content, source,
         "too long": content + b"more",
     }[size]
     asked = {"half": [f"bytes={len(content) // 2}-"], "whole": []}.get(size, [None])
-    # as torchvision leaves it, under the final name
+    # the second as torchvision leaves it, under the final name
     for place in (".set.tar.part", "set.tar"):
         root = tmp_path / place.strip(".")
         root.mkdir()
@@ -394,7 +394,7 @@ def test_the_users_mirrors_come_first(hosts, content, source, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("mirror", ["/home/me/set.tar", "ftp://host/set.tar", "file:///set.tar", "http://"])
-def test_a_mirror_that_is_no_address_is_refused(content, tmp_path, mirror):
+def test_a_mirror_that_is_not_an_address_is_refused(content, tmp_path, mirror):
     with pytest.raises(ValueError, match=f"mirror '{mirror}': expected an address .*--from FILE"):
         download.install(archive_of(content), tmp_path / "new", mirrors=[mirror])
     assert not (tmp_path / "new").exists()
@@ -472,7 +472,7 @@ def test_a_list_that_names_a_path_is_refused(source, tmp_path):
     [
         ("JPEGImages/val_00.jpg", f"it lacks 1 of 17 files, the first is {FOLDER}/JPEGImages/val_00.jpg"),
         ("ImageSets/Segmentation/val.txt", f"it lacks 1 of 3 files, the first is {FOLDER}/ImageSets"),
-        ("SegmentationClass/train_02.png", "a file in it is empty"),
+        ("SegmentationClass/train_02.png", "contains an empty file"),
     ],
 )
 def test_an_archive_with_gaps_is_not_called_complete(source, tmp_path, path, words):
@@ -509,16 +509,16 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_asked(hosts, con
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_disk_that_gets_full_on_the_way_is_named_and_nothing_is_lost(
+def test_a_disk_that_fills_up_is_named_and_nothing_is_lost(
     hosts, content, source, tmp_path, monkeypatch, seed
 ):
-    host, room = hosts(content), random.Random(seed).randrange(len(content))
+    host, space = hosts(content), random.Random(seed).randrange(len(content))
     host.pace = 1e-4  # several blocks, so that some fit and one does not
     archive, plain_open = archive_of(content, host.url), Path.open
 
     class FullDisk(io.FileIO):
         def write(self, data):
-            left = room - self.tell()
+            left = space - self.tell()
             if len(data) > left:
                 super().write(memoryview(data)[:left])
                 raise OSError(errno.ENOSPC, "No space left on device")
@@ -531,10 +531,10 @@ def test_a_disk_that_gets_full_on_the_way_is_named_and_nothing_is_lost(
     with pytest.raises(OSError, match=r"disk is full.* Free ") as caught:
         download.install(archive, tmp_path, patience=QUICK)
     assert not isinstance(caught.value, ConnectionError) and len(host.asked) == 1, "not the mirror's fault"
-    assert (tmp_path / ".set.tar.part").read_bytes() == content[:room]
+    assert (tmp_path / ".set.tar.part").read_bytes() == content[:space]
     monkeypatch.setattr(Path, "open", plain_open)
     assert files_in(download.install(archive, tmp_path, patience=QUICK)) == expected(source)
-    assert host.asked == [None, f"bytes={room}-"]
+    assert host.asked == [None, f"bytes={space}-"]
 
 
 @pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EIO, "broken disk")])
@@ -562,11 +562,11 @@ def test_a_disk_that_fails_in_unpacking_leaves_nothing_half(
 CHILD = """
 import json, os, signal, sys
 from pathlib import Path
-from d2lseg import download, transfer
+from d2lseg.datasets import download, transfer
 
 facts, root, left, chunk = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 transfer.CHUNK, lines, unpacking = chunk, 0, 0
-PLACES = str(Path(download.__file__).parent), download.shutil.__file__
+PLACES = str(Path(download.__file__).parents[1]), download.shutil.__file__
 
 def trace(frame, event, argument):
     global lines, unpacking
@@ -589,7 +589,7 @@ print(unpacking, lines)
 
 
 def start(archive, root, kill_at=-1, chunk=4096):
-    """Install in a process of its own, which kills itself before a line of the module's."""
+    """Install in another process, which kills itself before a given line of the module."""
     words = [json.dumps(dataclasses.asdict(archive)), str(root), str(kill_at), str(chunk)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
     pipe = subprocess.PIPE
@@ -599,7 +599,7 @@ def start(archive, root, kill_at=-1, chunk=4096):
 
 
 def wait_for_request(host, before, child):
-    """Wait until a process has asked the host for something."""
+    """Wait until a process has sent the host a request."""
     deadline = time.monotonic() + 60
     while len(host.asked) == before:
         assert child.poll() is None and time.monotonic() < deadline, child.communicate()
@@ -607,7 +607,7 @@ def wait_for_request(host, before, child):
 
 
 def stage(root):
-    """Say how far a killed process had come."""
+    """Return how far a killed process had come."""
     if (root / FOLDER).exists():
         return "in place"
     if (root / "VOCdevkit" / ".VOC2012.part").exists():
@@ -641,7 +641,7 @@ def test_a_process_killed_at_twenty_random_moments_leaves_nothing_half(hosts, co
         assert files_in(download.install(archive, root, patience=QUICK)) == expected(source)
         assert [path.name for path in (root / "VOCdevkit").iterdir()] == ["VOC2012"]
         if had:
-            assert host.asked[asked:] in ([f"bytes={had}-"], []), "it goes on from what has arrived"
+            assert host.asked[asked:] in ([f"bytes={had}-"], []), "it resumes from what has arrived"
     print(f"{len(moments)} kills before one of {total} lines, unpacking from {unpacking}: {dict(found)}")
     assert sum(found.values()) == 20 and min(found["downloading"], found["unpacking"]) >= 3
 
@@ -663,7 +663,7 @@ def test_a_process_killed_again_and_again_arrives_in_the_end(hosts, content, sou
     host.pace = 0
     assert files_in(download.install(archive, tmp_path, patience=QUICK)) == expected(source)
     print(f"of {len(content)} bytes there were after each kill: {sizes}")
-    assert sizes == sorted(sizes) and sizes[-1] > 0, "no kill takes away what had arrived"
+    assert sizes == sorted(sizes) and sizes[-1] > 0, "no kill loses what had arrived"
 
 
 def test_of_two_processes_one_works_and_the_other_waits(hosts, content, source, tmp_path):
@@ -673,7 +673,7 @@ def test_of_two_processes_one_works_and_the_other_waits(hosts, content, source, 
     first = start(archive, tmp_path)
     wait_for_request(host, 0, first)
     second = start(archive, tmp_path)
-    assert second.stdout.readline() == f"another process is at work in {tmp_path}; waiting for it\n"
+    assert second.stdout.readline() == f"waiting for another process that is working in {tmp_path}\n"
     assert not (tmp_path / FOLDER).exists()
     host.gate.set()
     outs = [child.communicate(timeout=60) for child in (first, second)]
@@ -702,7 +702,7 @@ def test_a_killed_process_frees_the_one_that_waits(hosts, content, source, tmp_p
     first = start(archive, tmp_path)
     wait_for_request(host, 0, first)
     second = start(archive, tmp_path)
-    assert second.stdout.readline().startswith("another process is at work")
+    assert second.stdout.readline().startswith("waiting for another process")
     first.kill()
     first.communicate()
     host.gate.set()
@@ -729,11 +729,11 @@ def test_the_facts_are_torchvisions(monkeypatch):
 
 @pytest.fixture
 def small_voc(hosts, content, monkeypatch):
-    """Let VOC 2012 be the small archive, on a local host."""
+    """Serve the small archive as VOC 2012 from a local host."""
     host = hosts(content)
     archive = archive_of(content, host.url)
-    for module in (voc, download):
-        monkeypatch.setattr(module, "voc2012", lambda: archive)
+    for module in (voc, download):  # voc may have it by name, or look it up
+        monkeypatch.setattr(module, "voc2012", lambda: archive, raising=False)
     return host
 
 
@@ -751,8 +751,8 @@ def test_the_command_downloads_and_says_what_is_there(small_voc, tmp_path, capsy
     mirrors = ["--mirror", DEAD.replace("set", "a"), DEAD.replace("set", "b"), "--mirror", small_voc.url]
     assert cli.main(["data", "voc2012", *mirrors]) == 0
     out = capsys.readouterr().out
-    assert f"{tmp_path / FOLDER}: 5 pictures to train with and 2 to validate" in out
-    assert f"{tmp_path / 'set.tar'} is no longer needed" in out
+    assert f"{tmp_path / FOLDER}: 5 images to train on and 2 to validate on" in out
+    assert f"{tmp_path / 'set.tar'} is no longer needed and can be deleted" in out
     assert DEAD.replace("set", "a") in out and DEAD.replace("set", "b") in out
     (tmp_path / "set.tar").rename(tmp_path / "by hand.tar")
     again = ["data", "voc2012", "--out", str(tmp_path / "b"), "--from", str(tmp_path / "by hand.tar")]

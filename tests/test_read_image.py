@@ -288,7 +288,7 @@ def test_the_first_of_several_pictures_is_read(tmp_path, suffix):
 
 
 def test_a_folder_is_named_as_one(tmp_path):
-    with pytest.raises(ValueError, match=f"{tmp_path.name}: a folder; expected a picture"):
+    with pytest.raises(ValueError, match=f"{tmp_path.name}: a folder, not the picture itself"):
         voc.read_image(tmp_path)
 
 

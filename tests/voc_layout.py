@@ -1,4 +1,4 @@
-"""Small folders in VOC layout for the tests, written with PIL alone."""
+"""Small folders in VOC layout for the tests, written with PIL only."""
 
 from pathlib import Path
 
@@ -19,21 +19,21 @@ def palette():
 
 
 def write_mask(path, label):
-    """Write indices (H, W) as a palette PNG, as VOC's are."""
+    """Write indices (H, W) as a palette PNG, like VOC's."""
     image = Image.fromarray(np.asarray(label, np.uint8), "L")
     image.putpalette(palette())
     image.save(path)
 
 
 def write_pair(folder, name, label, seed=0):
-    """Write one mask with a random photograph of the same size."""
+    """Write a mask and a random image of the same size."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*np.shape(label), 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "JPEGImages" / f"{name}.jpg", quality=90)
     write_mask(folder / "SegmentationClass" / f"{name}.png", label)
 
 
 def make_folder(folder, sizes=SIZES):
-    """Make a folder with pictures of the given sizes; give back the labels by name."""
+    """Make a folder of images with the given sizes, and return the labels by name."""
     folder, labels = Path(folder), {}
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / part).mkdir(parents=True, exist_ok=True)

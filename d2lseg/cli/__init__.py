@@ -1,6 +1,6 @@
-"""The command line: ``python -m d2lseg train``, ``evaluate`` and ``predict``.
+"""The command line: ``python -m d2lseg train``, ``evaluate``, ``predict``, ``doctor`` and ``data``.
 
-`options` says what each command takes. A command itself is a room of the same name with a function ``run``,
+`options` defines what each command accepts. A command is a module of the same name with a function ``run``,
 imported when it is called, so that ``--help`` need not wait for torch.
 """
 
@@ -11,27 +11,27 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .errors import can_be_mended, in_one_line
+from .errors import in_one_line, is_user_error
 from .options import make_parser
 
 INTERRUPTED = 130  # the exit status that shells expect after Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command and return its exit status.
 
-    What the user can mend ends with one line on stderr. ``--traceback``, or ``D2LSEG_TRACEBACK=1`` in the
-    environment, shows where it came from; a bug always does.
+    A user error is printed as one line on stderr. ``--traceback``, or ``D2LSEG_TRACEBACK=1`` in the
+    environment, shows where it was raised; a bug always does.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        ``sys.argv`` without the program by default.
+        By default ``sys.argv`` without the program.
 
     Returns
     -------
     int
-        The exit status: 0, or 1 after an error, or 130 after Ctrl-C. Wrong usage exits with 2 at once.
+        0, 1 after an error, or 130 after Ctrl-C. Wrong usage exits with 2 at once.
     """
     options = make_parser().parse_args(arguments)
     try:
@@ -41,14 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         shown = options.traceback or os.environ.get("D2LSEG_TRACEBACK", "0") != "0"
-        if shown or not can_be_mended(error):
+        if shown or not is_user_error(error):
             raise
-        print(f"error{_whose()}: {in_one_line(error)}", file=sys.stderr)
+        print(f"error{_process()}: {in_one_line(error)}", file=sys.stderr)
         return 1
 
 
-def _whose() -> str:
-    """Say in which of several processes an error was."""
+def _process() -> str:
+    """Return which of several processes this is, in words."""
     from ..engine.distributed import ranks
 
     return f" in process {ranks().rank}" if ranks().world_size > 1 else ""

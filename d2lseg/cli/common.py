@@ -1,4 +1,4 @@
-"""What commands share: where to compute, and on which data."""
+"""What the commands share: the machine to compute on, and the dataset."""
 
 from __future__ import annotations
 
@@ -17,17 +17,7 @@ from ..engine.devices import best_device, best_precision
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how this process computes.
-
-    Parameters
-    ----------
-    ranks : distributed.Ranks
-        Which of the processes it is.
-    device : torch.device
-        Where.
-    precision : {"bf16", "fp16", "float32"}
-        In which number format.
-    """
+    """Which of the processes this is, and where and in which precision it computes."""
 
     ranks: distributed.Ranks
     device: torch.device
@@ -39,35 +29,16 @@ class Machine:
         return words + (f", {processes} processes" if processes > 1 else "")
 
     def say(self, *lines: object) -> None:
-        """Print lines, in the first process only.
-
-        Parameters
-        ----------
-        *lines : object
-            One line each.
-        """
+        """Print each argument on a line of its own, in the first process only."""
         if self.ranks.first:
             print(*lines, sep="\n", flush=True)
 
 
 @contextmanager
 def machine(options: argparse.Namespace) -> Iterator[Machine]:
-    """Choose where to compute, and join the processes that torchrun has started.
+    """Choose where to compute, and join the processes started by torchrun, if any.
 
-    Parameters
-    ----------
-    options : argparse.Namespace
-        With ``device``, ``precision`` and ``threads``.
-
-    Yields
-    ------
-    Machine
-        For the length of a ``with`` block.
-
-    Raises
-    ------
-    ValueError
-        If this machine has no such device.
+    Raises ValueError if this machine has no such device.
     """
     if options.device is not None:
         _check_device(options.device)
@@ -76,23 +47,20 @@ def machine(options: argparse.Namespace) -> Iterator[Machine]:
     with distributed.joined(options.device) as ranks:
         device = torch.device(options.device or best_device())
         if device.type == "cuda" and (device.index is None or ranks.world_size > 1):
-            device = best_device()  # of several processes each has taken a GPU of its own
+            device = best_device()  # each of several processes has taken its own GPU
         yield Machine(ranks, device, options.precision or best_precision(device))
 
 
 def _check_device(name: str) -> None:
-    """Refuse a device that this machine does not have."""
+    """Raise ValueError if this machine does not have a device."""
+    gpus = torch.cuda.device_count()
+    counts = {"cpu": 1, "cuda": gpus, "mps": int(torch.backends.mps.is_available())}
     try:
         device = torch.device(name)
-        there = {
-            "cpu": 1,
-            "cuda": torch.cuda.device_count(),
-            "mps": int(torch.backends.mps.is_available()),
-        }.get(device.type, 0)
-    except RuntimeError:  # torch knows no such name
-        device, there = None, 0
-    if device is None or there <= (device.index or 0):
-        gpus = torch.cuda.device_count()
+        known = counts.get(device.type, 0) > (device.index or 0)
+    except RuntimeError:  # not a device name
+        known = False
+    if not known:
         raise ValueError(
             f"--device {name}: this machine has no such device; expected cpu, cuda or cuda:N (it has {gpus} "
             "CUDA GPUs), or mps (on a Mac)"
@@ -100,28 +68,22 @@ def _check_device(name: str) -> None:
 
 
 def dataset(name: str) -> Path:
-    """Give the folder of a dataset, made or downloaded where that is needed.
-
-    Under torchrun all processes call it.
+    """Return the folder of a dataset, which is drawn or downloaded if needed. All processes must call it.
 
     Parameters
     ----------
     name : str
-        ``"emojivoc"``, ``"voc2012"`` or a folder.
-
-    Returns
-    -------
-    Path
-        A folder in VOC layout.
+        ``"emojivoc"``, ``"voc2012"`` or a folder in VOC layout.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder.
     """
-    make = {"emojivoc": emojivoc.prepare, "voc2012": voc.download}.get(name)
-    if make is not None:
-        return distributed.in_turns(make)
+    if name == "emojivoc":
+        return distributed.in_turns(emojivoc.prepare)
+    if name == "voc2012":
+        return distributed.in_turns(voc.download)
     if not Path(name).is_dir():
         raise FileNotFoundError(
             f"--data {name}: no such folder; expected emojivoc, voc2012 or a folder in VOC layout, see "
@@ -131,87 +93,62 @@ def dataset(name: str) -> Path:
 
 
 def class_list(folder: Path, path: str | None) -> classes.ClassList:
-    """Tell which classes the masks of a dataset have.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the dataset.
-    path : str, optional
-        A file with their names; by default what `voc.folder_classes` finds.
-
-    Returns
-    -------
-    ClassList
-        Names and colours.
-    """
+    """Return the classes in the file `path`, or by default those that `voc.folder_classes` finds."""
     return classes.read_classes(path) if path else voc.folder_classes(folder)
 
 
-def bad_pictures(
+def bad_images(
     options: argparse.Namespace, folder: Path, table: classes.ClassList, splits: Sequence[str]
 ) -> dict[str, str]:
-    """Read every picture once, before the work begins, and stop where one is bad.
+    """Read every image and mask before the work begins, and return what is wrong with each bad one, by ID.
 
-    Under torchrun all processes call it. The first one reads, so that all leave out the same pictures.
+    All processes must call it; the first one reads, so that all leave out the same images.
 
     Parameters
     ----------
     options : argparse.Namespace
-        With ``skip_bad``, which does not stop, and ``no_check``, which does not read.
+        With ``no_check``, which skips the reading.
     folder : Path
-        Of the dataset.
+        The dataset.
     table : ClassList
-        The classes of the masks.
+        The classes of its masks.
     splits : sequence of str
-        The lists that will be used.
-
-    Returns
-    -------
-    dict of str to str
-        Names to leave out, and what is wrong with each.
+        The lists to read.
 
     Raises
     ------
     ValueError
-        If a picture is bad, and is not to be skipped.
+        If an image is bad, unless ``options.skip_bad`` is set.
     """
     if options.no_check:
         return {}
     bad = distributed.from_first(lambda: _find_bad(folder, table, splits))
     if bad and not options.skip_bad:
-        count = "1 picture" if len(bad) == 1 else f"{len(bad):,} pictures"
         raise ValueError(
-            f"{count} cannot be used, the first: {next(iter(bad.values()))}. See all with: python -m d2lseg "
-            f"doctor {folder}. To go on without: --skip-bad"
+            f"{_images(bad)} cannot be used, the first: {next(iter(bad.values()))}. See all with: python -m "
+            f"d2lseg doctor {folder}. To continue without them: --skip-bad"
         )
     return bad
 
 
 def _find_bad(folder: Path, table: classes.ClassList, splits: Sequence[str]) -> dict[str, str]:
-    """Read the pictures of all lists."""
-    bad = {}
+    """Return what is wrong with each unusable image on the lists."""
+    bad: dict[str, str] = {}
     for split in splits:
         bad |= voc.VOCSegDataset(folder, split, classes=table, skip_bad=True).skipped
     return bad
 
 
 def left_out(bad: Mapping[str, str]) -> list[str]:
-    """Say at the end which pictures were left out.
+    """Return lines on the images that were left out, as `bad_images` returned them; none if all were used."""
+    if not bad:
+        return []
+    return [
+        f"left out: {_images(bad)} that cannot be used",
+        *(f"  {name}: {why}" for name, why in bad.items()),
+    ]
 
-    Parameters
-    ----------
-    bad : mapping of str to str
-        What `bad_pictures` gave.
 
-    Returns
-    -------
-    list of str
-        Lines; none where all pictures were used.
-    """
-    count = "1 picture" if len(bad) == 1 else f"{len(bad):,} pictures"
-    return (
-        [f"left out: {count} that cannot be read", *(f"  {name}: {why}" for name, why in bad.items())]
-        if bad
-        else []
-    )
+def _images(bad: Mapping[str, str]) -> str:
+    """Return the number of images in words."""
+    return "1 image" if len(bad) == 1 else f"{len(bad):,} images"

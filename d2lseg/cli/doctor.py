@@ -1,4 +1,4 @@
-"""``python -m d2lseg doctor``: say all that is wrong with a dataset, before a training finds out."""
+"""``python -m d2lseg doctor``: list everything that is wrong with a dataset, before training finds out."""
 
 from __future__ import annotations
 
@@ -9,18 +9,7 @@ from ..datasets import doctor
 
 
 def run(options: argparse.Namespace) -> int:
-    """Examine a dataset.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        As `options.make_parser` gives them.
-
-    Returns
-    -------
-    int
-        The exit status: 1 where there is a fault.
-    """
+    """Examine a dataset, and return the exit status: 1 if there is a fault."""
     report = doctor.examine(options.folder, options.classes, progress=sys.stderr.isatty())
     for finding in report.findings:
         print(finding)

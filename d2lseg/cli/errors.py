@@ -1,20 +1,12 @@
-"""Which errors a user can mend, and how they are said in one line."""
+"""Separate user errors from bugs, and print them on one line."""
 
 from __future__ import annotations
 
 
-def can_be_mended(error: BaseException) -> bool:
-    """Tell whether an error is about the input or the machine, and not a bug.
+def is_user_error(error: BaseException) -> bool:
+    """Return whether an error is about the input or the machine, and not a bug in the code.
 
-    Parameters
-    ----------
-    error : BaseException
-        What a command has raised.
-
-    Returns
-    -------
-    bool
-        Of the RuntimeErrors those that d2lseg raises, and those of torch on full memory; its others are bugs.
+    A RuntimeError is one if memory ran out, or if d2lseg raised it; torch's others are bugs.
     """
     if isinstance(error, (ValueError, OSError, MemoryError, FloatingPointError)):
         return True
@@ -22,37 +14,28 @@ def can_be_mended(error: BaseException) -> bool:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Write an error's message without line breaks.
-
-    Parameters
-    ----------
-    error : BaseException
-        Whose message.
-
-    Returns
-    -------
-    str
-        Never empty.
-    """
+    """Return an error's message without line breaks; it is never empty."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if any(line.startswith("Original Traceback") for line in lines):
-        lines = [lines[-1].partition(": ")[2]]  # from a process that reads ahead: "ValueError: its message"
+        lines = [lines[-1].partition(": ")[2]]  # from a worker process: "ValueError: its message"
     text = " ".join(lines) or type(error).__name__
-    if isinstance(error, RuntimeError) and _out_of_memory(error):
+    if _out_of_memory(error):
         return f"out of memory; try a smaller --batch, --crop or --tile, or --device cpu ({text})"
     return text
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Tell whether torch says that memory ran out, on a GPU or on the CPU."""
-    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+    """Return whether memory ran out; the import waits until there is an error, so that help is quick."""
+    from ..engine.devices import out_of_memory
+
+    return out_of_memory(error)
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Tell whether d2lseg itself has raised an error."""
+    """Return whether an error was raised in d2lseg itself."""
     trace = error.__traceback__
-    while trace.tb_next is not None:
+    while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace.tb_frame.f_globals.get("__name__", "").startswith("d2lseg.")
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("d2lseg.")

@@ -1,10 +1,11 @@
-"""``python -m d2lseg evaluate``: score a network, beside one that says background everywhere."""
+"""``python -m d2lseg evaluate``: score a network, next to one that predicts background everywhere."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from .. import __version__, fcn, metrics, training, voc
 from ..engine import files
-from .common import Machine, bad_pictures, class_list, dataset, left_out, machine
+from .common import Machine, bad_images, class_list, dataset, left_out, machine
 
 SCORES = {
     "pixel_acc": "pixel accuracy",
@@ -24,52 +25,40 @@ SCORES = {
 
 
 def run(options: argparse.Namespace) -> int:
-    """Score a network.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        As `options.make_parser` gives them.
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+    """Score a network and return the exit status."""
     with machine(options) as here:
         model = fcn.load(options.checkpoint, here.device)
         folder = dataset(options.data)
         table = class_list(folder, options.classes)
-        _check_classes(model, table.names, options.checkpoint)
-        bad = bad_pictures(options, folder, table, (options.split,))
-        pictures = voc.VOCSegDataset(folder, options.split, classes=table, skip_bad=bad)
-        share = voc.whole_images(pictures, options.workers, here.ranks.rank, here.ranks.world_size)
+        check_classes(model, table.names, options.checkpoint)
+        bad = bad_images(options, folder, table, (options.split,))
+        images = voc.VOCSegDataset(folder, options.split, classes=table, skip_bad=bad)
+        share = voc.whole_images(images, options.workers, here.ranks.rank, here.ranks.world_size)
         matrix = training.evaluate(model, share, here.device, here.precision)
-        result = _result(matrix, pictures.classes) | {"settings": _settings(options, len(pictures), here)}
+        result = _result(matrix, images.classes) | {"settings": _settings(options, len(images), here)}
         if options.json and here.ranks.first:
             files.write_json(options.json, result)
-        here.say(f"{options.checkpoint} on {len(pictures)} pictures ({options.data}, {options.split})", here)
+        here.say(f"{options.checkpoint} on {len(images)} images ({options.data}, {options.split})", here)
         here.say(*_table(result), *([f"written: {options.json}"] if options.json else []), *left_out(bad))
     return 0
 
 
-def _check_classes(model: fcn.FCN, names: tuple[str, ...], path: str) -> None:
-    """Refuse data whose masks mean something else than the network's scores."""
+def check_classes(model: fcn.FCN, names: Sequence[str], path: str) -> None:
+    """Raise ValueError if the classes of the data are not those of the network read from `path`."""
     count = model.arguments["num_classes"]
     advice = "give the list it was trained with: --classes FILE"
     if count != len(names):
-        raise ValueError(f"{path}: a network of {count} classes, and the data has {len(names)}; {advice}")
+        raise ValueError(f"{path}: the network has {count} classes, but the data has {len(names)}; {advice}")
     for i, (ours, theirs) in enumerate(zip(model.classes or names, names, strict=True)):
         if ours != theirs:
-            raise ValueError(f"{path}: its class {i} is {ours!r}, that of the data is {theirs!r}; {advice}")
+            raise ValueError(f"{path}: its class {i} is {ours!r}, but the data's is {theirs!r}; {advice}")
 
 
-def _result(matrix: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
-    """Read all scores from a confusion matrix; None stands for NaN, which JSON does not have."""
+def _result(matrix: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """Return all scores of a confusion matrix, with None for NaN, which JSON lacks."""
     ours, base = metrics.scores(matrix), metrics.background_baseline(matrix)
-    result = {key: _or_none(getattr(ours, key)) for key in SCORES}
-    per_class = map(_or_none, ours.per_class.tolist())
-    result["per_class"] = dict(zip(names, per_class, strict=True))
+    result: dict[str, Any] = {key: _or_none(getattr(ours, key)) for key in SCORES}
+    result["per_class"] = dict(zip(names, map(_or_none, ours.per_class.tolist()), strict=True))
     result["baseline"] = {key: _or_none(getattr(base, key)) for key in SCORES}
     return result
 
@@ -79,12 +68,7 @@ def _or_none(number: float) -> float | None:
 
 
 def _settings(options: argparse.Namespace, images: int, here: Machine) -> dict[str, Any]:
-    """Say what the scores were measured on, and with what."""
-    versions = {
-        "d2lseg": __version__,
-        "torch": str(torch.__version__),
-        "torchvision": torchvision.__version__,
-    }
+    """Return what the scores were measured on, and with what."""
     return {
         "checkpoint": str(options.checkpoint),
         "data": options.data,
@@ -92,19 +76,25 @@ def _settings(options: argparse.Namespace, images: int, here: Machine) -> dict[s
         "images": images,
         "device": here.device.type,
         "precision": here.precision,
-        "versions": versions | {"python": platform.python_version()},
+        "versions": {
+            "d2lseg": __version__,
+            "torch": str(torch.__version__),
+            "torchvision": torchvision.__version__,
+            "python": platform.python_version(),
+        },
     }
 
 
 def _table(result: dict[str, Any]) -> list[str]:
-    """Write the scores as a table."""
+    """Return the scores as the lines of a table."""
     lines = ["", f"{'':24}{'network':>10}{'all background':>17}"]
     for key, name in SCORES.items():
         lines.append(f"{name:24}{_cell(result[key]):>10}{_cell(result['baseline'][key]):>17}")
     lines += ["", f"{'class':24}{'IoU':>10}"]
     lines += [f"{name:24}{_cell(iou):>10}" for name, iou in result["per_class"].items()]
-    absent = [name for name, iou in result["per_class"].items() if iou is None]
-    return [*lines, *(["", "-: neither there nor predicted, and left out of the mean"] if absent else []), ""]
+    if None in result["per_class"].values():
+        lines += ["", "-: neither labelled nor predicted, and left out of the mean"]
+    return [*lines, ""]
 
 
 def _cell(number: float | None) -> str:

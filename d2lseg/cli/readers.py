@@ -1,4 +1,4 @@
-"""How numbers on the command line are read: what is out of range is wrong usage."""
+"""Read numbers on the command line; those out of range are wrong usage."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from collections.abc import Callable
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """Make the reader of a whole number.
-
-    Parameters
-    ----------
-    least : int
-        The smallest that is allowed.
-
-    Returns
-    -------
-    callable
-        For ``type=`` of an argument.
-    """
+    """Return a reader of whole numbers that are at least `least`."""
 
     def read(text: str) -> int:
         if not text.strip().isdecimal() or int(text) < least:
@@ -29,15 +18,15 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
-def _number(words: str, holds: Callable[[float], bool]) -> Callable[[str], float]:
-    """Make the reader of a number that lies in a range."""
+def _number(words: str, in_range: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return a reader of numbers in a range."""
 
     def read(text: str) -> float:
         try:
             number = float(text)
         except ValueError:
-            number = math.nan  # which no range holds
-        if not holds(number):
+            number = math.nan  # in no range
+        if not in_range(number):
             raise argparse.ArgumentTypeError(f"expected a number {words}, got {text!r}")
         return number
 
@@ -50,23 +39,7 @@ share = _number("above 0 and below 1", lambda number: 0 < number < 1)
 
 
 def old_to_new(text: str) -> tuple[int, int]:
-    """Read what a value becomes.
-
-    Parameters
-    ----------
-    text : str
-        Two whole numbers, ``OLD:NEW``.
-
-    Returns
-    -------
-    tuple of int
-        Both.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is anything else.
-    """
+    """Read two whole numbers written as ``OLD:NEW``."""
     old, _, new = text.partition(":")
     if not (old.strip().isdecimal() and new.strip().isdecimal()):
         raise argparse.ArgumentTypeError(f"expected two whole numbers OLD:NEW, such as 7:1, got {text!r}")

@@ -1,4 +1,4 @@
-"""``python -m d2lseg train``: train a network, and leave all that belongs to the training in one folder."""
+"""``python -m d2lseg train``: train a network, and write everything about the run into one folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from matplotlib.figure import Figure
+from torch.utils.data import DataLoader
 
 from .. import __version__, backbones, fcn, voc
 from ..classes import ClassList
@@ -20,26 +21,15 @@ from ..engine.devices import set_seed
 from ..engine.history import History
 from ..training import train
 from . import INTERRUPTED
-from .common import Machine, bad_pictures, class_list, dataset, left_out, machine
+from .common import Machine, bad_images, class_list, dataset, left_out, machine
 
-# What a training must go on with, beside what `training.train` itself checks
+# the settings that a resumed run must keep, besides those that `training.train` itself checks
 FIXED = ("variant", "backbone", "upsampling", "geometry", "classes", "batch", "crop", "scale")
 WRITTEN = ("model.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train a network.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        As `options.make_parser` gives them.
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+    """Train a network and return the exit status."""
     out = Path(options.out)
     with machine(options) as here:
         if here.ranks.first:
@@ -47,36 +37,36 @@ def run(options: argparse.Namespace) -> int:
         folder = dataset(options.data)
         table = class_list(folder, options.classes)
         options.crop = options.crop or ((160, 224) if options.data == "emojivoc" else (320, 480))
-        bad = bad_pictures(options, folder, table, ("train", "val"))
+        bad = bad_images(options, folder, table, ("train", "val"))
         loaders = _loaders(options, folder, table, here, bad)
-        # in turns, because the first one may have to download the weights
+        # in turns, because the first process may have to download the weights
         model = distributed.in_turns(lambda: _model(options, table))
         settings = _settings(options, table, here)
         if here.ranks.first:
-            _keep_settings(out / "settings.json", settings, go_on=(out / "checkpoint.pt").is_file())
+            _keep_settings(out / "settings.json", settings, resumed=(out / "checkpoint.pt").is_file())
         here.say(*_description(options, folder, loaders, model, here))
         history = _train(options, model, loaders, here)
         if here.ranks.first:
-            with _undisturbed(history.interrupted):
+            with _uninterrupted(history.interrupted):
                 _write_results(out, model, history, settings)
         here.say(*_end(out, history), *left_out(bad))
     return INTERRUPTED if history.interrupted else 0
 
 
 def _check_out(out: Path, resume: bool) -> None:
-    """Refuse to write over an earlier training."""
+    """Raise ValueError rather than overwrite an earlier run."""
     found = [path for path in (out / "checkpoint.pt", out / "model.pt") if path.exists()]
     if found and not resume:
         raise ValueError(
-            f"{found[0]}: a training is there already. Go on with it: the same command with --resume. Or "
-            "choose another folder with --out"
+            f"{found[0]}: this folder already has a training run. Resume it with the same command and "
+            "--resume, or choose another folder with --out"
         )
 
 
 def _loaders(
     options: argparse.Namespace, folder: Path, table: ClassList, here: Machine, bad: dict[str, str]
-) -> tuple:
-    """Give this process's share of the training and validation pictures."""
+) -> tuple[DataLoader, DataLoader]:
+    """Return this process's share of the training and validation images."""
     return voc.load_data_voc(
         folder,
         options.batch,
@@ -107,7 +97,7 @@ def _model(options: argparse.Namespace, table: ClassList) -> fcn.FCN:
 
 
 def _settings(options: argparse.Namespace, table: ClassList, here: Machine) -> dict[str, Any]:
-    """Collect all that the result depends on, as plain values."""
+    """Return everything that the result depends on, as plain values."""
     aside = ("command", "traceback", "out", "resume", "cache", "workers", "skip_bad", "no_check")
     given = {key: value for key, value in vars(options).items() if key not in aside}
     given |= {key: list(given[key]) for key in ("crop", "scale") if given[key]}
@@ -116,35 +106,39 @@ def _settings(options: argparse.Namespace, table: ClassList, here: Machine) -> d
     return given | found | {"d2lseg": __version__, "torch": str(torch.__version__)}
 
 
-def _keep_settings(path: Path, settings: dict[str, Any], go_on: bool) -> None:
-    """Write the settings beside a new training; one that goes on must have the same."""
-    if not (go_on and path.is_file()):
+def _keep_settings(path: Path, settings: dict[str, Any], resumed: bool) -> None:
+    """Write the settings of a new run; raise ValueError if those of a resumed one have changed."""
+    if not (resumed and path.is_file()):
         files.write_json(path, settings)
         return
     try:
         before = json.loads(files.read_text(path))
         others = [f"{k}={before[k]!r} (now {settings[k]!r})" for k in FIXED if before[k] != settings[k]]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: broken ({error!r}); delete it to go on without its check") from error
+        raise ValueError(f"{path}: damaged ({error!r}); delete it to resume without this check") from error
     if others:
         raise ValueError(
-            f"{path}: trained with {', '.join(others)}; go on with the same settings, or start anew with "
-            "another --out"
+            f"{path}: trained with {', '.join(others)}; resume with the same settings, or start a new run "
+            "with another --out"
         )
 
 
 def _description(
-    options: argparse.Namespace, folder: Path, loaders: tuple, model: fcn.FCN, here: Machine
+    options: argparse.Namespace,
+    folder: Path,
+    loaders: tuple[DataLoader, DataLoader],
+    model: fcn.FCN,
+    here: Machine,
 ) -> list[str]:
-    """Say what will be trained on what."""
-    train_set, val_set = (loader.dataset for loader in loaders)
-    pictures = f"{len(train_set)} training and {len(val_set)} validation pictures"
+    """Return lines on what will be trained, and how."""
+    train_set, val_set = (cast(voc.VOCSegDataset, loader.dataset) for loader in loaders)
+    images = f"{len(train_set)} training and {len(val_set)} validation images"
     title = f"FCN-{options.variant} on {backbones.design(options.backbone).title}"
     start = {None: "random weights", "imagenet": "ImageNet weights"}.get(options.weights, options.weights)
     count = fcn.parameter_counts(model)["total"]
     length = f"{options.epochs:g} epochs" if options.epochs else f"{options.minutes:g} minutes"
     lines = [
-        f"data      {folder}: {pictures}, {len(train_set.classes)} classes",
+        f"data      {folder}: {images}, {len(train_set.classes)} classes",
         f"model     {title}, {count / 1e6:.1f} million parameters, {start}",
         f"training  {length}, batch {options.batch}, crop {options.crop[0]}x{options.crop[1]}, learning rate "
         f"{options.lr:g} ({options.schedule}), seed {options.seed}",
@@ -152,11 +146,13 @@ def _description(
     ]
     path = Path(options.out) / "checkpoint.pt"
     if options.resume and path.is_file():
-        lines += [f"going on from {path}", str(History())]  # the heads of the table, whose rows follow
+        lines += [f"resuming from {path}", str(History())]  # the table's head, whose rows follow
     return lines
 
 
-def _train(options: argparse.Namespace, model: fcn.FCN, loaders: tuple, here: Machine) -> History:
+def _train(
+    options: argparse.Namespace, model: fcn.FCN, loaders: tuple[DataLoader, DataLoader], here: Machine
+) -> History:
     """Call `training.train`."""
     return train(
         model,
@@ -176,8 +172,8 @@ def _train(options: argparse.Namespace, model: fcn.FCN, loaders: tuple, here: Ma
 
 
 @contextmanager
-def _undisturbed(interrupted: bool) -> Iterator[None]:
-    """Let a second Ctrl-C, which torchrun always sends, not stop the writing."""
+def _uninterrupted(interrupted: bool) -> Iterator[None]:
+    """After one Ctrl-C, ignore the second, which torchrun always sends, until the results are written."""
     if not interrupted:
         yield
         return
@@ -189,7 +185,7 @@ def _undisturbed(interrupted: bool) -> Iterator[None]:
 
 
 def _write_results(out: Path, model: fcn.FCN, history: History, settings: dict[str, Any]) -> None:
-    """Write the network alone, and what was measured after each epoch."""
+    """Write the network without its optimizer, and what was measured after each epoch."""
     notes = {"settings": settings, "rows": history.rows, "interrupted": history.interrupted}
     fcn.save(model, out / "model.pt", **notes)
     if history.rows:
@@ -199,17 +195,17 @@ def _write_results(out: Path, model: fcn.FCN, history: History, settings: dict[s
 
 
 def _end(out: Path, history: History) -> list[str]:
-    """Say what came out and where it is."""
+    """Return lines on the result, and where it is."""
     lines = []
     if history.rows:
         row = history.rows[-1]
         lines += [
-            f"after epoch {row['epoch']}, on the validation pictures:",
+            f"after epoch {row['epoch']}, on the validation images:",
             f"  pixel accuracy {row['pixel_acc']:.3f}, all background {row['baseline_acc']:.3f}",
             f"  mIoU           {row['miou']:.3f}, all background {row['baseline_miou']:.3f}",
         ]
     names = [name for name in WRITTEN if (out / name).is_file()]
     lines.append(f"in {out}: {', '.join(names)}")
     if history.interrupted:
-        lines.append("go on with the same command and --resume; it starts after the last whole epoch")
+        lines.append("to resume after the last complete epoch: the same command and --resume")
     return lines

@@ -1,6 +1,6 @@
-"""Examine a dataset: find all that is wrong with it, and say what to do about each fault.
+"""Examine a dataset: find everything that is wrong with it, and say how to fix it.
 
-Reading is `voc`'s own: what it refuses is reported here with its words, and what it takes is no fault here.
+Files are read by the code that training uses, so this reports exactly what training would reject.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ from ..classes import VOID, ClassList, read_classes
 SPLITS = ("train", "val")
 VOC2012_COUNTS = {"train": 1464, "val": 1449}
 SMALL = 32  # pixels; one cell of a network's coarsest map
-# stands in for a list of classes that cannot be read, so that masks can still be opened and counted
+# replaces a list of classes that cannot be read, so that masks can still be opened and counted
 _ANY = ClassList(tuple(f"class {i}" for i in range(VOID)))
+_LEAK = "a score on training images says nothing; remove them from one of the lists"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or strange.
+    """Something wrong (a fault) or unusual (a warning, with which training still works).
 
     Parameters
     ----------
     what : str
         What was found, and where.
     advice : str
-        What to do; empty where ``what`` says it already.
-    warning : bool
-        Whether training works all the same.
+        What to do, unless ``what`` already says it.
     """
 
     what: str
@@ -47,51 +46,41 @@ class Finding:
 
     def __str__(self) -> str:
         words = f"{self.what}; {self.advice}" if self.advice else self.what
-        # one line each, whatever a file's name or a library's message holds
+        # on one line, even if a file name or a library's message contains line breaks
         return f"{'warning' if self.warning else 'fault'}: {' '.join(words.split())}"
 
 
 @dataclass
 class Split:
-    """What is known of one list.
+    """What is known about one list.
 
     Parameters
     ----------
     name : str
         ``"train"`` or ``"val"``.
     ids : list of str
-        Its lines, those that come twice included; empty where it cannot be read.
+        Its lines, duplicates included; empty if it cannot be read.
     sizes : list of (int, int)
-        (height, width) of the pictures that could be read.
+        (height, width) of the readable images.
     counts : ndarray
-        int64, (256,): pixels of each index in the masks that could be read.
-    pictures : ndarray
-        int64, (256,): masks in which each index occurs.
+        int64, (256,): pixels of each index in the readable masks.
+    images : ndarray
+        int64, (256,): in how many masks each index occurs.
     digests : dict of str to bytes
-        A short name for the content of each image file.
+        A hash of each image file.
     """
 
     name: str
     ids: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
-    pictures: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    images: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     digests: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass
 class Report:
-    """What came out.
-
-    Parameters
-    ----------
-    findings : list of Finding
-        In the order of the checks.
-    splits : list of Split
-        What was measured, by list.
-    classes : ClassList
-        The classes of the masks.
-    """
+    """The findings in the order of the checks, what was measured in each list, and the classes."""
 
     findings: list[Finding]
     splits: list[Split]
@@ -99,12 +88,12 @@ class Report:
 
     @property
     def faults(self) -> list[Finding]:
-        """The findings that are no warnings."""
+        """The findings that are not warnings."""
         return [finding for finding in self.findings if not finding.warning]
 
 
 def examine(voc_dir: str | Path, classes: str | Path | None = None, progress: bool = False) -> Report:
-    """Go through a dataset, through all of it, whatever is wrong.
+    """Check a whole dataset, no matter what is wrong with it.
 
     Parameters
     ----------
@@ -113,12 +102,7 @@ def examine(voc_dir: str | Path, classes: str | Path | None = None, progress: bo
     classes : str or Path, optional
         A file with the classes; by default those that `voc.folder_classes` finds.
     progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    Report
-        Also where there is nothing that could be read.
+        Show a progress bar.
     """
     folder = Path(voc_dir)
     if not folder.is_dir():
@@ -138,110 +122,53 @@ def examine(voc_dir: str | Path, classes: str | Path | None = None, progress: bo
 
 
 def check_classes(folder: Path, path: str | Path | None = None) -> tuple[ClassList, list[Finding]]:
-    """Read the list of classes.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the dataset.
-    path : str or Path, optional
-        The file, where it is not the folder's own.
-
-    Returns
-    -------
-    tuple of ClassList and list of Finding
-        The classes; where they cannot be read a list that takes any index.
-    """
-    read = (lambda: read_classes(path)) if path is not None else (lambda: voc.folder_classes(folder))
-    table, findings = _attempt(read)
+    """Read the classes from a file, or from the folder; if that fails, return a list that fits any index."""
+    table, findings = _attempt(voc.folder_classes, folder) if path is None else _attempt(read_classes, path)
     return table or _ANY, findings
 
 
 def _attempt(read: Callable[..., Any], *arguments: Any) -> tuple[Any, list[Finding]]:
-    """Give what a function of `voc` reads, or the fault that it names."""
+    """Return what a reader of `voc` returns, or None, and the error that it raises as a fault."""
     try:
         return read(*arguments), []
     except MemoryError:
-        return None, [Finding(f"{arguments[0]}: too large for the memory", "save a smaller copy")]
+        return None, [Finding(f"{arguments[0]}: does not fit into memory", "save a smaller copy")]
     except (ValueError, OSError) as error:
         return None, [Finding(str(error))]
 
 
 def check_list(folder: Path, split: Split) -> list[Finding]:
-    """Read a list, and look for names that come twice.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the dataset.
-    split : Split
-        Its ``ids`` are filled in.
-
-    Returns
-    -------
-    list of Finding
-        Empty where all is well.
-    """
+    """Read the IDs of a list into `split`, and look for duplicates."""
     ids, findings = _attempt(voc._read_ids, folder, split.name)
     split.ids = ids or []
     twice = [name for name, count in Counter(split.ids).items() if count > 1]
     if twice:
         path = folder / "ImageSets" / "Segmentation" / f"{split.name}.txt"
-        findings.append(Finding(f"{path}: twice on the list: {_some(twice)}", "take each off once"))
+        findings.append(Finding(f"{path}: on the list twice: {_some(twice)}", "remove the duplicates"))
     return findings
 
 
 def check_shared(folder: Path, splits: Sequence[Split]) -> list[Finding]:
-    """Look for names that are on both lists.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the dataset.
-    splits : sequence of Split
-        Both lists.
-
-    Returns
-    -------
-    list of Finding
-        Empty where all is well.
-    """
-    train, val = (split.ids for split in splits)
-    both = [name for name in dict.fromkeys(train) if name in set(val)]
-    if not both:
-        return []
-    what = f"{folder}: on the lists train and val: {_some(both)}"
-    return [Finding(what, "a score on what was trained on says nothing: take each off one of the lists")]
+    """Look for names that are on both lists."""
+    train, val = (set(split.ids) for split in splits)
+    both = train & val
+    return [Finding(f"{folder}: on both lists, train and val: {_some(sorted(both))}", _LEAK)] if both else []
 
 
 def _is_voc2012(folder: Path) -> bool:
-    """Tell Pascal VOC 2012 from other sets by the name that its archive gives the folder, and its classes."""
+    """Recognise VOC 2012 by the folder name of its archive, unless the set has a list of classes."""
     return folder.resolve().name == "VOC2012" and not os.path.lexists(folder / voc.CLASSES_FILE)
 
 
 def check_counts(folder: Path, splits: Sequence[Split]) -> list[Finding]:
-    """Compare the lengths of the lists with those of Pascal VOC 2012, where this should be it.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the dataset. It is taken for VOC 2012 where its name is ``VOC2012``, as in the archive, and it has
-        no ``classes.txt``.
-    splits : sequence of Split
-        The lists.
-
-    Returns
-    -------
-    list of Finding
-        Empty where all is well.
-    """
+    """Compare the lengths of the lists with VOC 2012's, if the folder is called ``VOC2012``."""
     if not _is_voc2012(folder):
         return []
     return [
         Finding(
             f"{folder}: {len(split.ids):,} names on the list {split.name}; VOC 2012 has "
             f"{VOC2012_COUNTS[split.name]:,}",
-            "unpack the archive again, or give a set of your own another name than VOC2012",
+            "unpack the archive again, or rename the folder if this is a dataset of your own",
         )
         for split in splits
         if len(split.ids) != VOC2012_COUNTS[split.name]
@@ -249,19 +176,9 @@ def check_counts(folder: Path, splits: Sequence[Split]) -> list[Finding]:
 
 
 def check_folders(folder: Path, splits: Sequence[Split]) -> list[Finding]:
-    """Compare the lists with what lies in the folders, without opening a file.
+    """Compare the lists with the folders' contents, without opening a file.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the dataset.
-    splits : sequence of Split
-        The lists.
-
-    Returns
-    -------
-    list of Finding
-        A listed name without image or mask is a fault. What no list names is never read: warnings.
+    A listed name without an image or a mask is a fault. Files that no list names are warnings.
     """
     (images, faults), (masks, more) = (
         _attempt(voc._listed, folder / part) for part in ("JPEGImages", "SegmentationClass")
@@ -279,39 +196,39 @@ def check_folders(folder: Path, splits: Sequence[Split]) -> list[Finding]:
 
 
 def _missing(place: Path, name: str, suffixes: Sequence[str], there: set[str], split: str) -> Finding:
-    """Say that a listed file is not there, and what there is in its stead."""
+    """Report a listed file that does not exist, and similar ones that do."""
     others = sorted(file for file in there if os.path.splitext(file)[0].lower() == name.lower())
     what = f"{place / name}{suffixes[0]}: missing, but {split!r} lists it"
     if others:
         expected = " or ".join(f"{name}{suffix}" for suffix in suffixes)
         return Finding(what, f"there is {_some(others)}: save it as {expected}")
-    return Finding(what, "put it there, or take it off the list")
+    return Finding(what, "put it there, or remove it from the list")
 
 
 def _ambiguous(folder: Path, images: set[str]) -> Iterator[Finding]:
-    """Find names with several images, of which only the first is read."""
+    """Find names with several images, only the first of which is read."""
     stems = Counter(
         os.path.splitext(file)[0] for file in images if os.path.splitext(file)[1] in voc.IMAGE_SUFFIXES
     )
     several = sorted(stem for stem, count in stems.items() if count > 1)
     if several:
         order = ", ".join(voc.IMAGE_SUFFIXES)
-        what = f"{folder / 'JPEGImages'}: several images of one name: {_some(several)}"
-        yield Finding(what, f"of {order} the first is read; take away the others", warning=True)
+        what = f"{folder / 'JPEGImages'}: several images with one name: {_some(several)}"
+        yield Finding(what, f"the first of {order} is read; remove the others", warning=True)
 
 
 def _unlisted(folder: Path, splits: Sequence[Split], images: set[str], masks: set[str]) -> list[Finding]:
-    """Find pictures that no list names."""
-    if _is_voc2012(folder):  # which has 14,212 images for other tasks, without masks and on no list
+    """Find images and masks that no list names."""
+    if _is_voc2012(folder):  # it has 14,212 images for other tasks, without masks and on no list
         return []
     listed = {name for split in splits for name in split.ids}
-    stems = [{os.path.splitext(file)[0] for file in names} - listed for names in (images, masks)]
+    image, mask = ({os.path.splitext(file)[0] for file in names} - listed for names in (images, masks))
     kinds = {
-        "image and mask, but on no list": stems[0] & stems[1],
-        "an image without a mask, on no list": stems[0] - stems[1],
-        "a mask without an image, on no list": stems[1] - stems[0],
+        "image and mask, but on no list": image & mask,
+        "an image without a mask, on no list": image - mask,
+        "a mask without an image, on no list": mask - image,
     }
-    advice = "they are never read; complete and list them, or take them away"
+    advice = "never read; complete the pair and list it, or remove the file"
     return [
         Finding(f"{folder}: {kind}: {_some(sorted(names))}", advice, warning=True)
         for kind, names in kinds.items()
@@ -320,25 +237,8 @@ def _unlisted(folder: Path, splits: Sequence[Split], images: set[str], masks: se
 
 
 def check_pairs(folder: Path, split: Split, table: ClassList, progress: bool = False) -> list[Finding]:
-    """Read every image and every mask of a list.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the dataset.
-    split : Split
-        Its sizes, counts and digests are filled in.
-    table : ClassList
-        The classes of the masks.
-    progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    list of Finding
-        Of each pair all faults: of the image, of the mask, and of their sizes.
-    """
-    findings = []
+    """Read every image and mask on a list, fill in what is measured, and report every fault of each pair."""
+    findings: list[Finding] = []
     for name in tqdm(dict.fromkeys(split.ids), desc=f"reading {split.name}", disable=not progress):
         image_path, mask_path = voc._paths(folder, name)
         image = label = None
@@ -354,12 +254,12 @@ def check_pairs(folder: Path, split: Split, table: ClassList, progress: bool = F
         if label is not None:
             found = np.bincount(label.numpy().ravel(), minlength=256)
             split.counts += found
-            split.pictures += found > 0
+            split.images += found > 0
     return findings
 
 
 def _read_image(path: Path, split: Split) -> Tensor:
-    """Read an image, and note what its file holds."""
+    """Read an image, and keep a hash of its file."""
     voc._check_listed(path, split.name)
     image = voc.read_image(path)
     split.digests[path.stem] = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
@@ -367,6 +267,7 @@ def _read_image(path: Path, split: Split) -> Tensor:
 
 
 def _read_mask(path: Path, split: Split, table: ClassList) -> Tensor:
+    """Read a mask."""
     voc._check_listed(path, split.name)
     return voc.read_mask(path, table)
 
@@ -374,97 +275,58 @@ def _read_mask(path: Path, split: Split, table: ClassList) -> Tensor:
 def _check_pair(
     image: Tensor | None, label: Tensor | None, image_path: Path, mask_path: Path
 ) -> Iterator[Finding]:
-    """Check what concerns both, where both could be read."""
+    """Check the sizes, and whether the mask has a labelled pixel."""
     if image is not None and label is not None:
         yield from _attempt(voc._check_pair, image, label, f"{image_path} and its mask")[1]
     if image is not None and max(image.shape[1:]) < SMALL:
         size = "x".join(map(str, image.shape[1:]))
         what = f"{image_path}: {size} pixels, less than one cell of a network's map ({SMALL}x{SMALL})"
-        yield Finding(what, "is it a thumbnail? Put the picture itself there", warning=True)
+        yield Finding(what, "is it a thumbnail? Replace it with the image itself", warning=True)
     if label is not None and (label == VOID).all():
         yield Finding(f"{mask_path}: all void", "nothing can be learned from it; label it", warning=True)
 
 
 def check_same_content(splits: Sequence[Split]) -> list[Finding]:
-    """Look for images that are on both lists under two names.
-
-    Parameters
-    ----------
-    splits : sequence of Split
-        Both lists, read already.
-
-    Returns
-    -------
-    list of Finding
-        One for each pair of equal files.
-    """
+    """Look for one image on both lists under two names, in lists that have been read."""
     train, val = splits
-    names = defaultdict(list)
+    names: dict[bytes, list[str]] = defaultdict(list)
     for name, digest in train.digests.items():
         names[digest].append(name)
     return [
-        Finding(
-            f"the image {name!r} of val is the same file as {_some(names[digest])} of train",
-            "a score on what was trained on says nothing: take one off its list",
-        )
+        Finding(f"the image {name!r} of val is the same file as {_some(names[digest])} of train", _LEAK)
         for name, digest in val.digests.items()
         if any(other != name for other in names.get(digest, ()))
     ]
 
 
 def check_balance(splits: Sequence[Split], table: ClassList) -> list[Finding]:
-    """Look for classes that never occur, and for masks that are mostly void.
-
-    Parameters
-    ----------
-    splits : sequence of Split
-        The lists, read already.
-    table : ClassList
-        The classes.
-
-    Returns
-    -------
-    list of Finding
-        Warnings.
-    """
+    """Look for classes that never occur and for mostly void masks, in lists that have been read."""
     findings = []
     for split in (split for split in splits if split.counts.any()):
         absent = [n for n, c in zip(table.names, split.counts, strict=False) if not c]
         if absent and table is not _ANY:
             what = f"never in the masks of {split.name}: {_some(absent)}"
             advice = {"train": "it cannot be learned", "val": "it will have no score"}[split.name]
-            findings.append(Finding(what, f"{advice}; add pictures with it", warning=True))
+            findings.append(Finding(what, f"{advice}; add images with it", warning=True))
         share = split.counts[VOID] / split.counts.sum()
         if share > 0.5:
             what = f"{share:.0%} of the pixels of {split.name} are void"
-            findings.append(Finding(what, f"void is {VOID}; is it used for the background?", warning=True))
+            findings.append(Finding(what, f"void is {VOID}; was it used for the background?", warning=True))
     return findings
 
 
 def _some(names: Iterable[str], most: int = 5) -> str:
-    """Write a few of many names."""
+    """Return a few of many names."""
     names = list(names)
     shown = ", ".join(map(str, names[:most]))
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def summary(report: Report) -> list[str]:
-    """Write down what the dataset holds.
-
-    Parameters
-    ----------
-    report : Report
-        What `examine` gave.
-
-    Returns
-    -------
-    list of str
-        Lines: pictures and sizes of each list, then a table of each class's share of the labelled pixels and
-        of the pictures it is in.
-    """
+    """Return lines on the images and sizes of each list, and on each class's share of pixels and images."""
     lines = []
     for split in report.splits:
-        words = f"{split.name:<8}{len(split.sizes):,} of {len(split.ids):,} pictures read"
+        words = f"{split.name:<8}{len(split.sizes):,} of {len(split.ids):,} images read"
         if split.sizes:
             (h, w), (tall, wide) = np.min(split.sizes, 0), np.max(split.sizes, 0)
             words += f", {h} to {tall} pixels high and {w} to {wide} wide"
@@ -472,7 +334,7 @@ def summary(report: Report) -> list[str]:
     read = [split for split in report.splits if split.counts.any()]
     if not read:
         return lines
-    lines += ["", f"{'class':24}" + "".join(f"{s.name + ' pixels':>14}{'pictures':>10}" for s in read)]
+    lines += ["", f"{'class':24}" + "".join(f"{s.name + ' pixels':>14}{'images':>10}" for s in read)]
     rows = [(i, name) for i, name in enumerate(report.classes.names) if any(s.counts[i] for s in read)]
     totals = {s.name: s.counts[:VOID].sum() for s in read}
     lines += [f"{n[:23]:24}" + "".join(_cells(s, i, totals[s.name]) for s in read) for i, n in rows]
@@ -481,5 +343,5 @@ def summary(report: Report) -> list[str]:
 
 
 def _cells(split: Split, index: int, total: int) -> str:
-    """Write the share of one index in the pixels, and in how many pictures it is."""
-    return f"{split.counts[index] / max(total, 1):>14.2%}{split.pictures[index]:>10,}"
+    """Return the share of an index in the pixels, and in how many images it occurs."""
+    return f"{split.counts[index] / max(total, 1):>14.2%}{split.images[index]:>10,}"

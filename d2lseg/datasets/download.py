@@ -1,7 +1,7 @@
-"""Pascal VOC 2012 that arrives: from several mirrors or a file, whole or not at all.
+"""Download Pascal VOC 2012 atomically, from several mirrors or from a file.
 
-Of the archive's 17,125 photographs only the 2,913 that have masks are unpacked. They take their place in one
-step, by a rename, so half a dataset never looks like a whole one, whenever the process is stopped.
+Of the 17,125 photographs in the archive, only the 2,913 with masks are unpacked. The folder is put in place
+by a single rename, so half a dataset never looks like a whole one, no matter when the process is stopped.
 """
 
 from __future__ import annotations
@@ -15,47 +15,41 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ..engine.files import read_text
+from ..engine.files import check_file, folder_written_whole, read_text
 from . import transfer
 
-MIRRORS_SETTING = "D2LSEG_VOC_MIRRORS"  # in the environment: addresses with spaces between them
+MIRRORS_SETTING = "D2LSEG_VOC_MIRRORS"  # environment variable: addresses separated by spaces
 # torchvision.datasets.voc.DATASET_YEAR_DICT["2012"] of torchvision 0.29.1
 _URL = "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 _MIRRORS = (
     "http://d2l-data.s3-accelerate.amazonaws.com/VOCtrainval_11-May-2012.tar",  # Dive into Deep Learning's
     "https://dataset.bj.bcebos.com/voc/VOCtrainval_11-May-2012.tar",  # that of paddle.vision.datasets.VOC2012
 )
-_ADVICE = (
-    "Try again later; or fetch the file elsewhere and give it: python -m d2lseg data voc2012 --from FILE, in "
-    "Python voc.download(source=FILE); or name another mirror: --mirror URL. Meanwhile EmojiVOC needs no "
+_OFFLINE = (
+    "Try again later; or get the file some other way and pass it: python -m d2lseg data voc2012 --from FILE, "
+    "in Python voc.download(source=FILE); or name another mirror: --mirror URL. Meanwhile, EmojiVOC needs no "
     "network: --data emojivoc, in Python emojivoc.prepare()"
 )
+_OTHER_DISK = "choose a folder on another disk with --out DIR or the environment variable D2LSEG_DATA"
 
 
 @dataclass(frozen=True)
 class Archive(transfer.RemoteFile):
-    """A tar archive of a dataset in VOC layout, and what is wanted of it.
+    """A tar archive of a dataset in VOC layout, and which part of it to unpack.
 
     Parameters
     ----------
-    name : str
-        Of the file.
-    urls : tuple of str
-        Its addresses.
-    size : int
-        Bytes.
-    md5 : str
-        Hexadecimal.
     folder : str
-        The folder inside that holds the dataset.
+        The folder in the archive that holds the dataset.
     lists : tuple of (str, int)
-        The lists in ``ImageSets/Segmentation``, and how many pictures each names at the least.
+        The lists in ``ImageSets/Segmentation``, each with the least number of images on it.
     unpacked : int
-        How many bytes the pairs take on the disk, at most.
+        An upper bound for the unpacked size in bytes.
     """
 
     folder: str
@@ -64,16 +58,10 @@ class Archive(transfer.RemoteFile):
 
 
 def voc2012() -> Archive:
-    """Describe the archive of VOC 2012.
-
-    Returns
-    -------
-    Archive
-        Its first address is torchvision's, because a newer torchvision knows when the host has moved.
-    """
+    """Return the description of the VOC 2012 archive."""
     return Archive(
         name="VOCtrainval_11-May-2012.tar",
-        urls=(_torchvision_url(), *_MIRRORS),
+        urls=(_torchvision_url(), *_MIRRORS),  # a newer torchvision knows when the host has moved
         size=1_999_639_040,
         md5="6cd6e144f989b92b3379bac3b3de84fd",
         folder="VOCdevkit/VOC2012",
@@ -83,7 +71,7 @@ def voc2012() -> Archive:
 
 
 def _torchvision_url() -> str:
-    """Ask torchvision for the address; its table is no promise, so it may be gone."""
+    """Return torchvision's address; its table is not part of its API, so it may disappear."""
     try:
         from torchvision.datasets.voc import DATASET_YEAR_DICT
 
@@ -94,45 +82,38 @@ def _torchvision_url() -> str:
 
 def install(
     archive: Archive,
-    root: str | os.PathLike,
-    source: str | os.PathLike | None = None,
+    root: str | os.PathLike[str],
+    source: str | os.PathLike[str] | None = None,
     mirrors: Sequence[str] = (),
     patience: transfer.Patience = transfer.PATIENCE,
 ) -> Path:
-    """Put a dataset into place, unless it is there already.
+    """Download and unpack a dataset, unless it is already there, and return its folder.
 
-    Safe to be called twice, after a crash, and by several processes at once: the others wait for the first.
+    Safe to call again after a crash, and from several processes: one works while the others wait.
 
     Parameters
     ----------
     archive : Archive
-        What, and from where.
+        What to install.
     root : path
-        The folder that gets the archive's ``folder``, and the archive itself.
+        Where the archive and its ``folder`` go.
     source : path, optional
-        The archive, where it is on this machine already. It stays as it is.
+        A copy of the archive to unpack instead of downloading it; it is left unchanged.
     mirrors : sequence of str
-        Addresses to try first. Those in the environment's ``D2LSEG_VOC_MIRRORS`` follow, then the archive's
-        own. One that ends in ``/`` is the folder of the file.
+        Addresses to try first, before those in the environment variable ``D2LSEG_VOC_MIRRORS`` and the
+        archive's own. One that ends in ``/`` is the folder that holds the file.
     patience : Patience
         How long to try the mirrors.
-
-    Returns
-    -------
-    Path
-        The folder of the dataset, in VOC layout.
 
     Raises
     ------
     ConnectionError
-        If no mirror gave the archive; the next call goes on from what has arrived.
-    FileNotFoundError
-        If there is no file ``source``.
-    ValueError
-        If ``source`` is not the archive, a mirror is no address, or the archive would write outside its
-        folder.
+        If every mirror failed; the next call resumes the download.
+    FileNotFoundError, ValueError
+        If ``source`` is missing or not the archive, if a mirror is not an address, or if the archive would
+        write outside its folder.
     RuntimeError
-        If the archive lacks a picture.
+        If the archive lacks an image or a mask.
     OSError
         If the disk is too small or full.
     """
@@ -144,32 +125,18 @@ def install(
     if source is not None:
         _check_source(Path(source), archive)
     root.mkdir(parents=True, exist_ok=True)
-    with _alone(root / f".{archive.name}.lock"), _full_disk_named(root):
-        if not is_complete(folder, archive):  # another process may have been at it
-            _check_disk(archive, root, source is not None)
+    with _lock(root / f".{archive.name}.lock"), _full_disk_explained(root):
+        if not is_complete(folder, archive):  # another process may have finished it meanwhile
+            _check_disk(archive, root, download=source is None)
             _unpack(archive, _fetch(archive, root, patience) if source is None else Path(source), folder)
     return folder
 
 
-def is_complete(folder: str | os.PathLike, archive: Archive) -> bool:
-    """Tell whether all that the lists name is there.
-
-    Parameters
-    ----------
-    folder : path
-        In VOC layout; it may hold more, such as all 17,125 photographs.
-    archive : Archive
-        Which lists it must have, and how long they are.
-
-    Returns
-    -------
-    bool
-        Whether each list is long enough, and each photograph and mask is there and not empty.
-    """
+def is_complete(folder: str | os.PathLike[str], archive: Archive) -> bool:
+    """Return whether the lists are long enough, and every image and mask on them exists and is not empty."""
     try:
         texts = [read_text(Path(folder) / _list_path(name)) for name, _ in archive.lists]
-        paths = _pairs(archive, texts)
-        return all(os.path.getsize(Path(folder) / path) > 0 for path in paths)
+        return all(os.path.getsize(Path(folder) / path) > 0 for path in _pairs(archive, texts))
     except (OSError, ValueError):
         return False
 
@@ -179,8 +146,8 @@ def _list_path(name: str) -> str:
 
 
 def _pairs(archive: Archive, texts: Sequence[str]) -> list[str]:
-    """Read the lists: give the files that they name, inside the folder."""
-    ids: dict[str, None] = {}  # in order, each once
+    """Return the paths of the images and masks that the lists name, relative to the dataset's folder."""
+    ids: dict[str, None] = {}  # each once, in order
     for (name, least), text in zip(archive.lists, texts, strict=True):
         names = text.split()
         if len(names) < least:
@@ -193,65 +160,64 @@ def _pairs(archive: Archive, texts: Sequence[str]) -> list[str]:
 
 
 def _addresses(archive: Archive, mirrors: Sequence[str]) -> tuple[str, ...]:
-    """Join the user's mirrors and the archive's, each once."""
+    """Return the user's mirrors and the archive's, without duplicates."""
     urls = [*mirrors, *os.environ.get(MIRRORS_SETTING, "").split(), *archive.urls]
     for url in urls:
         if not re.match(r"https?://[^/]", url):
             raise ValueError(
-                f"mirror {url!r}: expected an address that begins with http:// or https://; a file on this "
-                "machine is given with --from FILE, in Python with source=FILE"
+                f"mirror {url!r}: expected an address that begins with http:// or https://; for a file "
+                "on this machine use --from FILE, in Python source=FILE"
             )
     return tuple(dict.fromkeys(url + archive.name if url.endswith("/") else url for url in urls))
 
 
 def _check_source(path: Path, archive: Archive) -> None:
-    """Refuse a file that is not the archive."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a copy of {archive.name}")
+    """Raise unless a file is the archive."""
+    check_file(path, advice=f"expected a copy of {archive.name}")
     wrong = transfer.fault(path, archive)
     if wrong is not None:
         raise ValueError(
-            f"{path}: not {archive.name}, or cut short ({wrong}). Fetch it again, or leave --from away and "
+            f"{path}: not {archive.name}, or truncated ({wrong}). Fetch it again, or leave out --from to "
             "have it downloaded"
         )
 
 
-def _check_disk(archive: Archive, root: Path, given: bool) -> None:
-    """Refuse to start on a disk that is too small."""
+def _check_disk(archive: Archive, root: Path, download: bool) -> None:
+    """Raise if the disk is too small."""
     path = root / archive.name
     have = max([p.stat().st_size for p in (path, transfer.partial(path)) if p.is_file()], default=0)
-    missing = 0 if given else max(0, archive.size - have)
+    missing = max(0, archive.size - have) if download else 0
     needed, free = missing + archive.unpacked, shutil.disk_usage(root).free
     if free < needed:
         raise OSError(
-            f"{root} has {free / 1e6:,.0f} MB free, and {needed / 1e6:,.0f} MB are needed "
-            f"({missing / 1e6:,.0f} to download, {archive.unpacked / 1e6:,.0f} to unpack): free some "
-            "space, or choose a folder on another disk with --out DIR or the environment's D2LSEG_DATA"
+            f"{root} has {free / 1e6:,.0f} MB free, but {needed / 1e6:,.0f} MB are needed "
+            f"({missing / 1e6:,.0f} to download, {archive.unpacked / 1e6:,.0f} to unpack): free some space, "
+            f"or {_OTHER_DISK}"
         )
 
 
 @contextmanager
-def _full_disk_named(root: Path) -> Iterator[None]:
-    """Say what to do when the disk gets full on the way."""
+def _full_disk_explained(root: Path) -> Iterator[None]:
+    """Say what to do if the disk fills up."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise OSError(
-            f"{root}: the disk is full. Free some space and call this again: it goes on from what has been "
-            "downloaded; or choose a folder on another disk with --out DIR or the environment's D2LSEG_DATA"
+            f"{root}: the disk is full. Free some space and call this again to resume the download, or "
+            f"{_OTHER_DISK}"
         ) from error
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process in at a time; the system itself frees the lock of one that was killed."""
+def _lock(path: Path) -> Iterator[None]:
+    """Admit one process at a time; the system frees the lock of a process that was killed."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tqdm.write(f"another process is at work in {path.parent}; waiting for it")
+        tqdm.write(f"waiting for another process that is working in {path.parent}")
         lock.acquire()
     try:
         yield
@@ -260,60 +226,61 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _fetch(archive: Archive, root: Path, patience: transfer.Patience) -> Path:
-    """Download the archive, or say how to go on without the network."""
+    """Download the archive, or say what to do without a network."""
     try:
         return transfer.fetch(archive, root, patience)
     except ConnectionError as error:
-        raise ConnectionError(f"{error}. {_ADVICE}") from error
+        raise ConnectionError(f"{error}. {_OFFLINE}") from error
 
 
 def _unpack(archive: Archive, path: Path, folder: Path) -> None:
-    """Unpack what is wanted beside the folder, look whether all of it is there, and rename it."""
-    draft = folder.with_name(f".{folder.name}.part")
-    if draft.exists():  # a killed run has left it
-        shutil.rmtree(draft)
-    try:
+    """Unpack the lists and what they name; the folder appears when everything is there."""
+    with folder_written_whole(folder, locked=True) as draft:
         _extract(archive, path, draft)
         if not is_complete(draft, archive):
-            raise RuntimeError(f"{path}: a file in it is empty; expected {archive.name} as published")
+            raise RuntimeError(f"{path}: contains an empty file; expected {archive.name} as published")
         _set_aside(folder)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _extract(archive: Archive, path: Path, draft: Path) -> None:
-    """Write the lists, and the photographs and masks that they name, below a folder."""
+    """Write the lists, and the images and masks on them, into a folder."""
     with tarfile.open(path, "r:") as tar:
         members = {str(PurePosixPath(member.name)): member for member in tar if _is_file(member, path)}
+
+        def content(name: str) -> IO[bytes]:
+            file = tar.extractfile(members[f"{archive.folder}/{name}"])
+            assert file is not None  # only folders and links have no content, and `_is_file` left them out
+            return file
+
         lists = [_list_path(name) for name, _ in archive.lists]
         _check_members(archive, path, members, lists)
-        texts = [tar.extractfile(members[f"{archive.folder}/{name}"]).read().decode() for name in lists]
-        wanted = [*lists, *_pairs(archive, texts)]
+        wanted = [*lists, *_pairs(archive, [content(name).read().decode() for name in lists])]
         _check_members(archive, path, members, wanted)
         # in the order of the archive, so that the disk reads it from front to back
         wanted.sort(key=lambda name: members[f"{archive.folder}/{name}"].offset)
         for name in tqdm(wanted, desc=f"unpacking {archive.folder}", unit="file", leave=False):
             target = draft / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tar.extractfile(members[f"{archive.folder}/{name}"]) as source, target.open("xb") as file:
+            with content(name) as source, target.open("xb") as file:
                 shutil.copyfileobj(source, file)
 
 
 def _is_file(member: tarfile.TarInfo, path: Path) -> bool:
-    """Tell files from folders; refuse what would land outside the folder, or point there."""
+    """Return whether a member is a file and not a folder; raise if it leads outside the folder."""
     place = PurePosixPath(member.name)
     inside = not place.is_absolute() and ".." not in place.parts and not re.search(r"[\\:]", member.name)
     if not inside or not (member.isfile() or member.isdir()):
         raise ValueError(
             f"{path}: its member {member.name!r} is a link, a device or outside the folder; nothing was "
-            "unpacked. This is not the archive as published: fetch it from another place"
+            "unpacked. This is not the archive as published: get it from another place"
         )
     return member.isfile()
 
 
-def _check_members(archive: Archive, path: Path, members: dict, wanted: Sequence[str]) -> None:
-    """Refuse an archive with gaps."""
+def _check_members(
+    archive: Archive, path: Path, members: dict[str, tarfile.TarInfo], wanted: Sequence[str]
+) -> None:
+    """Raise if the archive has gaps."""
     missing = [name for name in wanted if f"{archive.folder}/{name}" not in members]
     if missing:
         raise RuntimeError(
@@ -323,7 +290,7 @@ def _check_members(archive: Archive, path: Path, members: dict, wanted: Sequence
 
 
 def _set_aside(folder: Path) -> None:
-    """Rename what is in the way, because it may be somebody's own work."""
+    """Rename an incomplete folder, as it may contain the user's own work."""
     if not os.path.lexists(folder):
         return
     count, aside = 1, folder.with_name(f"{folder.name}-incomplete")
@@ -331,4 +298,4 @@ def _set_aside(folder: Path) -> None:
         count += 1
         aside = folder.with_name(f"{folder.name}-incomplete-{count}")
     folder.rename(aside)
-    tqdm.write(f"{folder} was incomplete; it is now {aside}, and can be deleted if nothing in it is yours")
+    tqdm.write(f"{folder} was incomplete; it is now {aside}. Delete it unless it contains work of yours")

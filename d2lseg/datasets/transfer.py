@@ -1,11 +1,11 @@
-"""One large file from several mirrors: it goes on where it broke off, and is checked before it counts.
+"""Download one large file from several mirrors: resumable, and checked before it counts.
 
-torch.hub and torchvision begin a broken download anew, and know one address for a file. What they lack is a
-loop around `urllib.request`, which brings proxies, TLS and redirects. Source: RFC 9110, section 14 (range
-requests).
+`torch.hub` and torchvision restart a broken download and know a single address for each file. This module is
+the missing loop around `urllib.request`, which handles proxies, TLS and redirects. Source: RFC 9110, section
+14 (range requests).
 
-If-Range is not used: what the file holds is known beforehand, by size and MD5. So bytes of two mirrors may
-be joined, and a tag that differs among the machines behind one address need not cost what has arrived.
+If-Range is not used. The size and the MD5 of the file are known beforehand, so bytes from two mirrors may be
+joined, and what has arrived is not lost when the machines behind one address disagree on a tag.
 """
 
 from __future__ import annotations
@@ -19,29 +19,16 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm.auto import tqdm
 
-CHUNK = 1 << 18  # bytes read at a time
-_PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP's answers that may be others a little later
+CHUNK = 1 << 18  # bytes per read
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)  # HTTP errors that may pass
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the network, and how to know that it arrived.
-
-    Parameters
-    ----------
-    name : str
-        What it is called on the disk.
-    urls : tuple of str
-        Its addresses, http or https, the first to be tried first.
-    size : int
-        Bytes.
-    md5 : str
-        Hexadecimal.
-    """
+    """A file on the network: its name on disk, http or https addresses, size in bytes, and MD5 in hex."""
 
     name: str
     urls: tuple[str, ...]
@@ -56,11 +43,11 @@ class Patience:
     Parameters
     ----------
     timeout : float
-        Seconds without a byte until a connection is given up.
+        Seconds without a byte before a connection counts as lost.
     rounds : int
-        How often all mirrors are tried. One that brings bytes is asked again at once, as often as it does.
+        How often to go through the mirrors. One that delivers is asked again at once, as long as it does.
     pause : float
-        Seconds between the rounds.
+        Seconds between rounds.
     """
 
     timeout: float = 30
@@ -72,44 +59,38 @@ PATIENCE = Patience()
 
 
 class _Failure(Exception):
-    """Why a mirror did not give the file; ``for_good`` where asking it again is of no use."""
+    """Why a mirror did not deliver; `final` if there is no point in asking it again."""
 
-    def __init__(self, reason: str, for_good: bool = False) -> None:
+    def __init__(self, reason: str, final: bool = False) -> None:
         super().__init__(reason)
-        self.for_good = for_good
+        self.final = final
 
 
-def fetch(wanted: RemoteFile, folder: str | os.PathLike, patience: Patience = PATIENCE) -> Path:
-    """Download a file, unless it is there already.
-
-    One process at a time may do this in a folder.
+def fetch(wanted: RemoteFile, folder: str | os.PathLike[str], patience: Patience = PATIENCE) -> Path:
+    """Download a file, unless it is already there. Only one process at a time may do so in a folder.
 
     Parameters
     ----------
     wanted : RemoteFile
-        What, and from where.
+        The file.
     folder : path
-        Where to. What has arrived waits there in a hidden file, from which the next call goes on; it gets
-        its name when its size and its MD5 are right. A file of this name that is wrong is taken as a part.
+        Where to put it. Until its size and MD5 are right, it is a hidden file (see `partial`) from which the
+        next call resumes. A wrong file under the final name is taken for a part of it.
     patience : Patience
         How long to try.
-
-    Returns
-    -------
-    Path
-        The file, checked.
 
     Raises
     ------
     ConnectionError
-        If no mirror gave the file; it says how each one failed.
+        If every mirror failed; the message says how.
     """
+    # not `files.written_whole`, which discards the draft of a failed run: here it is what the next run needs
     path = Path(folder) / wanted.name
     part = partial(path)
     if path.is_file():
         if fault(path, wanted) is None:
             return path
-        os.replace(path, part)  # others' downloads write under the final name, so it may be half of it
+        os.replace(path, part)  # other tools download under the final name, so it may be half the file
     have = part.stat().st_size if part.is_file() else 0
     if have > wanted.size:
         part.unlink()
@@ -121,36 +102,12 @@ def fetch(wanted: RemoteFile, folder: str | os.PathLike, patience: Patience = PA
 
 
 def partial(path: Path) -> Path:
-    """Name the file where a download waits to be complete.
-
-    Parameters
-    ----------
-    path : Path
-        The complete file.
-
-    Returns
-    -------
-    Path
-        A hidden file beside it.
-    """
+    """Return the hidden file next to `path` that holds what has arrived so far."""
     return path.with_name(f".{path.name}.part")
 
 
-def fault(path: str | os.PathLike, wanted: RemoteFile) -> str | None:
-    """Say what is wrong with a file.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    wanted : RemoteFile
-        What it should be.
-
-    Returns
-    -------
-    str or None
-        The difference in size or MD5; None where it is the file.
-    """
+def fault(path: str | os.PathLike[str], wanted: RemoteFile) -> str | None:
+    """Return how a file differs from the wanted one, in size or MD5, or None if it is the same."""
     size = os.path.getsize(path)
     if size != wanted.size:
         return f"{size:,} bytes, expected {wanted.size:,}"
@@ -166,20 +123,20 @@ def fault(path: str | os.PathLike, wanted: RemoteFile) -> str | None:
 class _Transfer:
     """Fills a partial file from several mirrors."""
 
-    def __init__(self, wanted: RemoteFile, part: Path, patience: Patience, bar: Any) -> None:
+    def __init__(self, wanted: RemoteFile, part: Path, patience: Patience, bar: tqdm) -> None:
         self.wanted, self.part, self.patience, self.bar = wanted, part, patience, bar
-        self.without_ranges: set[str] = set()  # mirrors that know no parts of the file
-        self.doubted: set[str] = set()  # mirrors whose bytes made a wrong file once
+        self.without_ranges: set[str] = set()  # mirrors that only send the file from its first byte
+        self.doubted: set[str] = set()  # mirrors that have completed a wrong file once
 
     def have(self) -> int:
-        """Count the bytes that have arrived."""
+        """Return how many bytes have arrived."""
         return self.part.stat().st_size if self.part.is_file() else 0
 
     def run(self) -> None:
-        """Ask the mirrors in turn, in several rounds."""
+        """Try the mirrors in turn, for several rounds."""
         failures: dict[str, _Failure] = {}
         for turn in range(self.patience.rounds):
-            left = [url for url in self.wanted.urls if url not in failures or not failures[url].for_good]
+            left = [url for url in self.wanted.urls if url not in failures or not failures[url].final]
             if turn and left:
                 time.sleep(self.patience.pause)
             for url in left:
@@ -190,11 +147,13 @@ class _Transfer:
                         self.bar.write(f"{url}: {failure}")
                     failures[url] = failure
         tried = "; ".join(f"{url}: {failure}" for url, failure in failures.items())
-        kept = f"; {self.have():,} of {self.wanted.size:,} bytes are kept in {self.part}" * (self.have() > 0)
+        kept = (
+            f"; {self.have():,} of {self.wanted.size:,} bytes are kept in {self.part}" if self.have() else ""
+        )
         raise ConnectionError(f"{self.wanted.name} could not be downloaded. Tried: {tried}{kept}")
 
     def take_from(self, url: str) -> None:
-        """Ask one mirror again and again, as long as it brings bytes."""
+        """Ask one mirror for the rest of the file, again and again, as long as it delivers."""
         while True:
             before = self.have()
             try:
@@ -204,16 +163,16 @@ class _Transfer:
                 if wrong is None:
                     return
                 self.part.unlink()
-                # what was joined from several answers may be wrong without this mirror being so
+                # a file joined from several answers can be wrong without this mirror being at fault
                 if before == 0 or url in self.doubted:
-                    raise _Failure(f"it gives another file ({wrong})", for_good=True)
+                    raise _Failure(f"a different file ({wrong})", final=True)
                 self.doubted.add(url)
             except _Failure as failure:
-                if failure.for_good or self.have() <= before:
+                if failure.final or self.have() <= before:
                     raise
 
     def ask(self, url: str) -> None:
-        """Ask for what is missing, and append it."""
+        """Request the missing bytes and append them."""
         have = self.have()
         request = urllib.request.Request(url, headers={"User-Agent": "d2lseg"})
         if have and url not in self.without_ranges:
@@ -225,26 +184,26 @@ class _Transfer:
             if error.code == 416 and request.has_header("Range"):
                 self.without_ranges.add(url)
                 return self.ask(url)
-            raise _Failure(f"{error.code} {error.reason}", error.code not in _PASSING) from error
+            raise _Failure(f"{error.code} {error.reason}", error.code not in _TEMPORARY) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _Failure(self.reason(error)) from error
         with answer:
             self.append(answer, self.first_byte(answer, have))
 
-    def first_byte(self, answer: Any, have: int) -> int:
-        """Tell which byte of the file an answer begins with; refuse an answer of another size."""
+    def first_byte(self, answer: http.client.HTTPResponse, have: int) -> int:
+        """Return the position in the file of an answer's first byte, after checking the file's size."""
         start, total = 0, answer.length
         if answer.status == 206:
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
             if found is None or int(found[1]) > have:
-                raise _Failure("it answers with other bytes than it was asked for", for_good=True)
+                raise _Failure("it sent other bytes than requested", final=True)
             start, total = int(found[1]), None if found[2] == "*" else int(found[2])
         if total not in (None, self.wanted.size):
-            raise _Failure(f"its file has {total:,} bytes, expected {self.wanted.size:,}", for_good=True)
+            raise _Failure(f"a file of {total:,} bytes, expected {self.wanted.size:,}", final=True)
         return start
 
-    def append(self, answer: Any, place: int) -> None:
-        """Append what is new of an answer; one without the range asked for begins with what we have."""
+    def append(self, answer: http.client.HTTPResponse, place: int) -> None:
+        """Append what is new in an answer that starts at byte `place` of the file."""
         with self.part.open("ab") as file:
             have = file.tell()
             while have < self.wanted.size and (chunk := self.read(answer)):
@@ -253,18 +212,18 @@ class _Transfer:
                 place, have = place + len(chunk), have + len(new)
                 self.bar.update(have - self.bar.n)
         if have < self.wanted.size:
-            raise _Failure("it broke off")
+            raise _Failure("the connection was lost")
 
-    def read(self, answer: Any) -> bytes:
-        """Read what is there: an error of the network must not be taken for one of the disk."""
+    def read(self, answer: http.client.HTTPResponse) -> bytes:
+        """Read what has arrived, and keep network errors apart from those of the disk."""
         try:
             return answer.read1(CHUNK)
         except (OSError, http.client.HTTPException) as error:
             raise _Failure(self.reason(error)) from error
 
     def reason(self, error: Exception) -> str:
-        """Say why a connection failed."""
-        error = getattr(error, "reason", error)
-        if isinstance(error, TimeoutError):
+        """Return why a connection failed."""
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(cause, TimeoutError):
             return f"no answer within {self.patience.timeout:g} s"
-        return f"{error}" or type(error).__name__
+        return str(cause) or type(cause).__name__

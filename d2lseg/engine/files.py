@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and small text files."""
+"""Write files and folders whole or not at all, and read small text files."""
 
 from __future__ import annotations
 
@@ -16,29 +16,17 @@ from typing import Any, BinaryIO
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its place only when the block ends without an error.
-
-    Parameters
-    ----------
-    path : path
-        The file; an older one stays until the new one is complete. Its folder is made where it is missing.
-
-    Yields
-    ------
-    binary file
-        A draft beside the file, removed where the block fails.
-    """
+def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Write a file that takes its place only if the block succeeds; an older one stays until then."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # renamed when complete, so that a crash never leaves half a file; always under the same name, so that
-    # drafts of killed runs do not pile up
+    # a fixed name, so that the drafts of killed runs do not pile up
     draft = path.with_name(f".{path.name}.part")
     try:
         with draft.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # on the disk before the rename is, or a power cut could leave it empty
+            os.fsync(file.fileno())  # otherwise a power cut after the rename could leave an empty file
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -46,124 +34,89 @@ def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def folder_written_whole(path: str | os.PathLike) -> Iterator[Path]:
-    """Build a folder that takes its place only when the block ends without an error.
+def folder_written_whole(path: str | os.PathLike[str], locked: bool = False) -> Iterator[Path]:
+    """Fill a draft folder that takes its place at `path` only if the block succeeds.
 
     Parameters
     ----------
     path : path
-        The folder. What is in its place already has to be gone when the block ends.
-
-    Yields
-    ------
-    Path
-        A draft beside it, empty; removed where the block fails.
+        The folder. Anything already there must be out of the way when the block ends.
+    locked : bool
+        Set this if a lock keeps other processes away: the draft then has a fixed name, so the next run
+        clears what a killed one left. Otherwise each process has its own draft.
 
     Raises
     ------
     FileExistsError
-        If something is in its place when the block ends.
+        If there is something at `path` when the block ends.
     """
     path = Path(path)
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)  # a killed run with the same process number may have left one
+    draft = path.with_name(f".{path.name}.part" if locked else f".{path.name}-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)  # from a killed run, which may have had our process ID
     draft.mkdir(parents=True)
     try:
         yield draft
-        if os.path.lexists(path):  # rename would put the draft in place of an empty folder, without a word
-            raise FileExistsError(f"{path}: there already; choose another folder, or remove this one")
+        check_free(path)  # rename would silently replace an empty folder
         draft.rename(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def check_file(path: str | os.PathLike, what: str = "file", advice: str = "check the path") -> None:
-    """Refuse what is no file that can be read, and say why.
+def check_free(path: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError if there is anything at `path`, even a broken link."""
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path}: already exists; choose another folder, or remove this one")
+
+
+def check_file(path: str | os.PathLike[str], what: str = "file", advice: str = "check the path") -> None:
+    """Raise unless `path` is a readable file.
 
     Parameters
     ----------
-    path : path
-        What is going to be read.
-    what : str
-        What it should be, for the error where there is nothing.
-    advice : str
-        What to do then.
+    what, advice : str
+        What the file should be, and what to do if it is missing; for the error message.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    PermissionError
-        If this user may not read it.
+    FileNotFoundError, PermissionError, OSError
+        As the system reports them, see `in_words`.
     ValueError
-        If it is a folder, a pipe or a device, if its links lead in a circle, or its name cannot be a file's.
-    OSError
-        If the system has another reason, such as a broken disk.
+        If it is a folder, a pipe or a device, a link to itself, or not a valid file name.
     """
     try:
         mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):  # to open a pipe would wait for somebody to write into it
+        if stat.S_ISREG(mode):  # opening a pipe would wait for a writer
             with open(path, "rb"):
                 return
     except (OSError, ValueError) as error:
         raise in_words(error, path, what, advice) from error
     found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-    raise ValueError(f"{path}: {found}; expected a {what}. Name the file itself, or move this away")
+    raise ValueError(f"{path}: {found}, not the {what} itself. Give the path of the file, or move this away")
 
 
-def in_words(error: Exception, path: str | os.PathLike, what: str, advice: str) -> Exception:
-    """Turn what the system says of a file into an error that names it and says what to do.
+def in_words(error: OSError | ValueError, path: str | os.PathLike[str], what: str, advice: str) -> Exception:
+    """Turn an error from opening `path` into one that names it and says what to do.
 
-    Parameters
-    ----------
-    error : Exception
-        An OSError, or the ValueError of a name that no file can have.
-    path : path
-        The file or folder.
-    what : str
-        What it should be.
-    advice : str
-        What to do where there is nothing.
-
-    Returns
-    -------
-    Exception
-        To be raised.
+    `what` and `advice` are as for `check_file`. A ValueError comes from a name with a null character.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return FileNotFoundError(f"{path}: no such {what}; {advice}")
     if isinstance(error, PermissionError):
-        return PermissionError(f"{path}: this user may not read it; allow it (chmod +r), or copy the {what}")
-    code = getattr(error, "errno", None)
-    if code == errno.ELOOP:
-        return ValueError(f"{path}: its symbolic links lead in a circle; put the {what} itself in its place")
-    if code == errno.ENAMETOOLONG or not isinstance(error, OSError):
-        name = repr(os.path.basename(path)[:40])  # it may hold what cannot be printed
-        return ValueError(f"{name}...: no name that a {what} can have ({error.args[-1]}); rename it")
-    return OSError(f"{path}: cannot be read ({error.strerror or error}); check the disk, and copy the {what}")
+        return PermissionError(f"{path}: permission denied; make it readable (chmod +r), or ask its owner to")
+    if not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG:
+        name = repr(os.path.basename(path)[:40])  # quoted, as it may contain control characters
+        return ValueError(f"{name}...: not a possible file name ({error.args[-1]}); rename the {what}")
+    if error.errno == errno.ELOOP:
+        return ValueError(f"{path}: a symbolic link that leads back to itself; replace it with the {what}")
+    return OSError(
+        f"{path}: cannot be read ({error.strerror or error}); check the disk, or copy the {what} again"
+    )
 
 
-def read_text(path: str | os.PathLike, what: str = "file", advice: str = "check the path") -> str:
-    """Read a small text file, such as a list of names.
+def read_text(path: str | os.PathLike[str], what: str = "file", advice: str = "check the path") -> str:
+    """Read a small UTF-8 text file, without the byte-order mark that Windows may put first.
 
-    Parameters
-    ----------
-    path : path
-        UTF-8. A byte-order mark at its beginning, which Windows writes, is left out.
-    what, advice : str
-        As in `check_file`.
-
-    Returns
-    -------
-    str
-        Its content.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not UTF-8, or no file, as `check_file` says.
+    It takes and raises what `check_file` does, and raises ValueError if the file is not UTF-8.
     """
     check_file(path, what, advice)
     try:
@@ -172,21 +125,8 @@ def read_text(path: str | os.PathLike, what: str = "file", advice: str = "check 
         raise ValueError(f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8") from error
 
 
-def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows to a CSV file.
-
-    Parameters
-    ----------
-    path : path
-        The file, written whole or not at all; its first line names the columns.
-    rows : sequence of mapping
-        At least one, all with the same keys.
-
-    Returns
-    -------
-    Path
-        The file written.
-    """
+def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write rows, at least one and all with the same keys, to a CSV file; its header has the keys."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -196,26 +136,8 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> Pat
     return Path(path)
 
 
-def write_json(path: str | os.PathLike, content: Any) -> Path:
-    """Write plain values to a JSON file.
-
-    Parameters
-    ----------
-    path : path
-        The file, written whole or not at all.
-    content : object
-        Numbers, strings, lists and dicts; no NaN, which JSON does not have.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    ValueError
-        If there is a NaN or an infinite number in it.
-    """
+def write_json(path: str | os.PathLike[str], content: Any) -> Path:
+    """Write plain values to a JSON file; NaN and infinity, which JSON lacks, raise ValueError."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with written_whole(path) as file:
         file.write(f"{text}\n".encode())
