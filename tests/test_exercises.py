@@ -1,4 +1,4 @@
-"""For every notebook: each exercise has its check, the stubs are "not yet", the solutions pass."""
+"""In every notebook, each exercise has a check, stubs are "not yet", and the solutions pass."""
 
 import importlib
 
@@ -6,7 +6,7 @@ import pytest
 from notebook_cells import NOTEBOOKS, cells, checks, run_solutions, run_stubs
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
-SHOWN = {"number_of_classes"}  # notebook 00 shows this one in use, it does not ask it
+SHOWN = {"number_of_classes"}  # notebook 00 only demonstrates this one
 
 
 def asked(name):

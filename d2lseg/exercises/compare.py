@@ -13,7 +13,7 @@ from .verdicts import Failure, Fault
 
 
 def tensor_fault(got: Any, want: Tensor, case: str, atol: float = 1e-4) -> Fault:
-    """Say how a student's tensor differs from the expected one; None if it does not.
+    """Describe how a student's tensor differs from the expected one, or return None if it does not.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def vote(answer: Any) -> Fault:
 
 
 def _majority(label: Tensor, stride: int) -> Tensor:
-    """Give all pixels of each stride x stride block its most frequent class."""
+    """Fill each stride x stride block with its most frequent class."""
     voted = torch.zeros(label.shape, dtype=torch.int32)
     for top, left in itertools.product(*(range(0, size, stride) for size in label.shape)):
         rows, columns = slice(top, top + stride), slice(left, left + stride)

@@ -140,7 +140,7 @@ def split(answer: Any) -> Fault:
 
 
 def _split_fault(names: Sequence[str], share: float, train: list[str], val: list[str]) -> str | None:
-    """Say what is wrong with two lists."""
+    """Describe what is wrong with two lists."""
     if sorted([*train, *val]) != sorted(names):
         return f"{len(names)} names went in, {len(train)} + {len(val)} came out; expected each exactly once"
     both = {_source(name) for name in train} & {_source(name) for name in val}

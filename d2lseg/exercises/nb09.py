@@ -319,7 +319,7 @@ def report_batches(answer: Any) -> Fault:
 
 
 def _reports_fault(n: int, got: list[Any]) -> str | None:
-    """Say what is wrong with the reports of n batches."""
+    """Describe what is wrong with the reports of n batches."""
     if not got or got[-1] != n:
         return f"there must be a report after the last batch, got {_ends(got)}"
     if n < 5 and got != list(range(1, n + 1)):
@@ -372,7 +372,7 @@ def _moved(before: nn.Module, after: nn.Module) -> list[str]:
 
 
 def _classes_fault(got: Any, want: Tensor) -> str | None:
-    """Say what is wrong with predicted classes, as a tensor or as a list of one tensor per image."""
+    """Describe what is wrong with predicted classes, as a tensor or as a list of one tensor per image."""
     if isinstance(got, (list, tuple)) and all(isinstance(part, Tensor) for part in got):
         got = torch.stack(list(got))
     if not isinstance(got, Tensor):
@@ -385,7 +385,7 @@ def _classes_fault(got: Any, want: Tensor) -> str | None:
 
 
 def _left_behind(model: _Watched, training_mode: bool, gradients: bool) -> str | None:
-    """Say which setting the answer has not restored."""
+    """Name the setting that the answer has not restored."""
     if model.recorded:
         return "the answer is right, but the forward pass has recorded gradients"
     if not gradients:
@@ -537,7 +537,7 @@ def count_pixels(answer: Any) -> Fault:
 
 
 def _guess_fault(matrix: Tensor) -> str | None:
-    """Say what is wrong with the predictions in a matrix that counts all pixels."""
+    """Describe what is wrong with the predictions in a matrix that counts all pixels."""
     said = matrix.sum(0).nonzero().flatten().tolist()
     if strange := [index for index in said if index not in (0, 20)]:
         name = VOC_CLASSES[strange[0]]
