@@ -1,1 +1,1 @@
-"""Side-by-side measurements of the course's module and the textbook's recipe: ``python -m benchmarks``."""
+"""Side-by-side measurements of this course and the textbook's recipe: ``python -m benchmarks``."""

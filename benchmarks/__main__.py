@@ -1,7 +1,7 @@
 """Measure this course against the textbook's recipe, side by side: ``python -m benchmarks``.
 
-Run it from the repository's root, in the course's environment, on a machine with nothing else to do. It
-draws its own pictures, takes some minutes, and prints the tables that the README shows.
+Run it from the root of the repository, in the course's environment, on an otherwise idle machine. It draws
+its own images, takes a few minutes, and prints the tables that the README shows.
 """
 
 from __future__ import annotations
@@ -18,65 +18,54 @@ from benchmarks import measures, report, scenes
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the ratios to this file")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the ratios into this file")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the ratios in this file")
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="tiny pictures and one round: shows that it runs, measures nothing",
+        help="tiny images and one round: tests that everything runs, and measures nothing",
     )
     parser.add_argument(
         "--ratios-only",
         action="store_true",
-        help="leave out the parts of a step, and how time and memory grow",
+        help="skip the parts of a step, and the growth of time and memory",
     )
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print and write.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        The command line; that of the process by default.
-
-    Returns
-    -------
-    int
-        0 where every ratio is at least what it should be, else 1.
-    """
+    """Run the command line, and return the exit status: 1 if a ratio misses its bound, else 0."""
     options, started = parse(arguments), time.monotonic()
     plan = measures.QUICK if options.quick else measures.Plan()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        say(f"drawing {plan.pictures} pictures")
+        say(f"drawing {plan.images} images")
         data = {n: scenes.draw(Path(folder, str(n)), n // 2, n // 2, plan.size) for n in counts(plan)}
-        found = run(plan, data[plan.pictures])
+        found = run(plan, data[plan.images])
         if options.json:
             report.write_json(options.json, found)
-        if options.picture:
-            report.picture(found).savefig(options.picture, dpi=150)
+        if options.figure:
+            report.figure(found).savefig(options.figure, dpi=150)
         print(f"\n{report.machine()}\n\n{report.table(found)}", flush=True)
         for write in () if options.ratios_only else (parts, growth):
             print(f"\n{write(plan, data)}", flush=True)
-    say(f"{time.monotonic() - started:.0f} s in all")
+    say(f"{time.monotonic() - started:.0f} s in total")
     missed = [key for key, measure in found.items() if not (measure.reached or options.quick)]
     if missed:
-        print(f"below what it should be: {', '.join(missed)}")
+        print(f"bound missed: {', '.join(missed)}")
     return int(bool(missed))
 
 
 def counts(plan: measures.Plan) -> list[int]:
-    """List how many pictures the drawn sets hold."""
-    return [plan.pictures // 4, plan.pictures // 2, plan.pictures]
+    """Return the number of images in each of the drawn sets."""
+    return [plan.images // 4, plan.images // 2, plan.images]
 
 
 def run(plan: measures.Plan, folder: Path) -> dict[str, measures.Measure]:
-    """Take all measures; the loaders last, because the textbook's fill the memory of this process."""
+    """Measure everything, loaders last, because the textbook's fill the memory of this process."""
     say("training steps")
     found = measures.training_steps(plan)
     say("evaluation")
@@ -88,19 +77,19 @@ def run(plan: measures.Plan, folder: Path) -> dict[str, measures.Measure]:
 
 
 def parts(plan: measures.Plan, data: dict[int, Path]) -> str:
-    """Write the table of the parts of a step."""
+    """Measure the parts of a step, and format the table."""
     say("parts of a step")
     return report.parts_table(measures.parts(plan))
 
 
 def growth(plan: measures.Plan, data: dict[int, Path]) -> str:
-    """Write the table of how time and memory grow."""
+    """Measure how time and memory grow, and format the table."""
     say("growth")
     return report.scaling_table(measures.scaling(plan, data))
 
 
 def say(what: str) -> None:
-    """Tell on the error stream what is going on: the tables alone go to the output."""
+    """Report progress on stderr, so that stdout holds only the tables."""
     print(f"... {what}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What is measured, each thing against its opponent in turns, so that a drifting machine is fair to both."""
+"""The measurements. Both sides take turns, so that a machine that slows down affects them equally."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from benchmarks import probe, textbook
-from d2lseg import backbones, fcn, metrics, training, voc
+from d2lseg import backbones, fcn, metrics, voc
 from d2lseg.engine import devices
+from d2lseg.training import segmentation_loss
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -27,24 +28,24 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Plan:
-    """How large and how often.
+    """Sizes and repetitions of the measurements.
 
     Parameters
     ----------
     batch : int
-        Pictures a step.
+        Images per step.
     crop : (int, int)
-        Height and width of the pictures of a step, multiples of 32: else the textbook's output is larger.
+        Height and width of the images of a step. Multiples of 32, or the textbook's output is larger.
     size : (int, int)
-        Height and width of the pictures on disk.
-    pictures : int
-        On disk, in both splits together.
+        Height and width of the images on disk.
+    images : int
+        Number of images on disk, in both splits together.
     rounds : int
-        How often each thing gets its turn; a first turn that warms up is not counted.
+        Turns of each side, after a first turn that warms up and does not count.
     workers : int
-        Of the loaders whose throughput is measured.
+        Workers of the loaders whose throughput is measured.
     sizes : tuple of (int, int)
-        Heights and widths of the pictures of a step, from small to large; the first also for the batches.
+        Heights and widths of the images of a step, from small to large; the batches have the first size.
     photos : tuple of (int, int)
         Heights and widths of photographs to predict.
     """
@@ -52,7 +53,7 @@ class Plan:
     batch: int = 8
     crop: tuple[int, int] = (320, 480)
     size: tuple[int, int] = (360, 480)
-    pictures: int = 600
+    images: int = 600
     rounds: int = 7
     workers: int = 2
     sizes: tuple[tuple[int, int], ...] = ((160, 256), (320, 512), (640, 1024))
@@ -63,7 +64,7 @@ QUICK = Plan(
     batch=2,
     crop=(32, 64),
     size=(36, 72),
-    pictures=24,
+    images=24,
     rounds=1,
     workers=0,
     sizes=((32, 64), (64, 128), (128, 256)),
@@ -73,22 +74,22 @@ QUICK = Plan(
 
 @dataclass(frozen=True)
 class Measure:
-    """One ratio: how much better ours is.
+    """One ratio: how much better this course is than the textbook.
 
     Parameters
     ----------
     title : str
         What was measured.
     unit : str
-        Of the two values.
+        Unit of both values.
     theirs, ours : tuple of float
-        One value a round.
-    throughput : bool
-        Whether a larger value is the better one.
+        One value per round.
     at_least, aim : float
-        What the ratio should reach. Where `overhead` is set it should stay below them.
+        The bound and the goal of the ratio: lower limits, or upper limits if `overhead` is set.
+    throughput : bool
+        Whether larger values are better.
     overhead : bool
-        Whether the ratio is ours over theirs: what our step costs above the bare backbone's.
+        Whether the ratio is ours over theirs, as for the cost of a step relative to the bare backbone.
     """
 
     title: str
@@ -114,24 +115,24 @@ class Measure:
 
     @property
     def reached(self) -> bool:
-        """Whether it is at least what it should be."""
+        """Whether the ratio keeps its bound."""
         return self.ratio <= self.at_least if self.overhead else self.ratio >= self.at_least
 
 
 def in_turns(rounds: int, **steps: Callable[[], float | None]) -> dict[str, tuple[float, ...]]:
-    """Run some functions in turns, after a first turn that does not count.
+    """Run functions in turns, after a first turn that does not count.
 
     Parameters
     ----------
     rounds : int
         Turns that count.
     **steps
-        The functions. One that returns a number has measured itself; the others are timed.
+        The functions. A number that a function returns is its measurement; otherwise the function is timed.
 
     Returns
     -------
     dict of str to tuple of float
-        For each function one value a round: what it returned, or seconds.
+        For each function one value per round: its measurement, or seconds.
     """
     values: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
@@ -167,7 +168,7 @@ def training_steps(plan: Plan) -> dict[str, Measure]:
 
 
 def _without_result(step: Callable[[], Any]) -> Callable[[], None]:
-    """Let `in_turns` time a function that returns something else."""
+    """Discard the result of a function, so that `in_turns` times it."""
 
     def timed() -> None:
         step()
@@ -191,7 +192,7 @@ def backbone_step(plan: Plan, precision: str) -> probe.Step:
 
 
 def evaluation(plan: Plan) -> dict[str, Measure]:
-    """Measure evaluation without reading: the textbook's on crops, ours on whole pictures, one at a time."""
+    """Measure evaluation without loading: the textbook's on crops, ours on whole images one at a time."""
     pairs = [probe.random_batch(1, plan.size) for _ in range(2 * plan.batch)]
     crops = [probe.random_batch(plan.batch, plan.crop) for _ in range(2)]
     crops = [(probe.standardised(images), probe.as_textbook(labels)) for images, labels in crops]
@@ -210,7 +211,7 @@ def evaluation(plan: Plan) -> dict[str, Measure]:
     speed = in_turns(
         plan.rounds,
         textbook=pixels_per_second(lambda: textbook.evaluate(theirs, crops), 2 * plan.batch * cropped),
-        ours=pixels_per_second(lambda: training.evaluate(ours, pairs, CPU, best), 2 * plan.batch * whole),
+        ours=pixels_per_second(lambda: evaluate(ours, pairs, CPU, best), 2 * plan.batch * whole),
     )
     title = f"evaluation, {best}"
     return {
@@ -221,7 +222,7 @@ def evaluation(plan: Plan) -> dict[str, Measure]:
 
 
 def loading(plan: Plan, folder: Path, rounds: int = 3) -> dict[str, Measure]:
-    """Measure time and memory until the first training batch is there, each in a fresh process."""
+    """Measure time and memory until the first training batch, each time in a new process."""
     found: dict[str, list[dict[str, float]]] = {"textbook": [], "ours": []}
     for _ in range(rounds):
         for whose, results in found.items():
@@ -233,25 +234,20 @@ def loading(plan: Plan, folder: Path, rounds: int = 3) -> dict[str, Measure]:
     }
     seconds, memory = ([column[whose, key] for whose in ("textbook", "ours")] for key in ("seconds", "mib"))
     return {
-        "first_batch": Measure(f"first batch of {plan.pictures} pictures", "s", *seconds, 20, 100),
+        "first_batch": Measure(f"first batch of {plan.images} images", "s", *seconds, 20, 100),
         "memory": Measure("memory for both splits", "MiB", *memory, 8, 20),
     }
 
 
 def in_process(what: str, *arguments: object) -> dict[str, float]:
-    """Run `benchmarks.probe` in a process of its own and read its line.
+    """Run `benchmarks.probe` in a new process, and return what it measured.
 
     Parameters
     ----------
     what : str
-        The probe.
+        Name of the probe.
     *arguments
-        Its arguments.
-
-    Returns
-    -------
-    dict of str to float
-        What it measured.
+        Arguments of the probe.
     """
     command = [sys.executable, "-m", "benchmarks.probe", what, *map(str, arguments)]
     printed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -259,7 +255,7 @@ def in_process(what: str, *arguments: object) -> dict[str, float]:
 
 
 def loaders(plan: Plan, folder: Path) -> dict[str, Measure]:
-    """Measure how many training pictures a second the loaders give, from disk and from memory."""
+    """Measure the throughput of the training loaders, from disk and from memory."""
     ours = {
         name: voc.load_data_voc(folder, plan.batch, plan.crop, plan.workers, cache=cache)[0]
         for name, cache in (("disk", False), ("cached", True))
@@ -268,11 +264,11 @@ def loaders(plan: Plan, folder: Path) -> dict[str, Measure]:
     theirs, _ = textbook.load_data(folder, plan.batch, plan.crop, plan.workers)
     speed = in_turns(
         plan.rounds,
-        textbook=lambda: pictures_per_second(theirs),
-        disk=lambda: pictures_per_second(ours["disk"]),
-        cached=lambda: pictures_per_second(ours["cached"]),
+        textbook=lambda: images_per_second(theirs),
+        disk=lambda: images_per_second(ours["disk"]),
+        cached=lambda: images_per_second(ours["cached"]),
     )
-    title, unit = f"loader with {plan.workers} workers, ", "pictures/s"
+    title, unit = f"loader with {plan.workers} workers, ", "images/s"
     return {
         "loader": Measure(title + "from disk", unit, speed["textbook"], speed["disk"], 1, 2, True),
         "loader_cached": Measure(title + "cached", unit, speed["textbook"], speed["cached"], 3, 6, True),
@@ -280,14 +276,14 @@ def loaders(plan: Plan, folder: Path) -> dict[str, Measure]:
 
 
 def fill_cache(loader: DataLoader, workers: int) -> None:
-    """Read on until every worker has met nearly every picture: after n epochs all but 1 / workers**n."""
+    """Load until each worker has cached nearly every image: all but (1 - 1 / workers)**n after n epochs."""
     for _ in range(1 if workers < 2 else 7):
         for _ in loader:
             pass
 
 
-def pictures_per_second(loader: Iterable[Sequence[torch.Tensor]]) -> float:
-    """Go through a loader once, and count from its fourth batch on: the first ones wait for the workers."""
+def images_per_second(loader: Iterable[Sequence[torch.Tensor]]) -> float:
+    """Return the throughput from the fourth batch on; the first ones wait for the workers."""
     count, started = 0, time.perf_counter()
     for number, (images, _) in enumerate(loader):
         if number == 3:
@@ -298,25 +294,19 @@ def pictures_per_second(loader: Iterable[Sequence[torch.Tensor]]) -> float:
 
 
 def parts(plan: Plan) -> list[tuple[str, str, float]]:
-    """Time the parts of both training steps and of our evaluation one by one, to see where the time goes.
-
-    Parameters
-    ----------
-    plan : Plan
-        Of the measures.
+    """Time the parts of both training steps and of our evaluation one by one.
 
     Returns
     -------
     list of (str, str, float)
-        What they are parts of, the part, and its median in milliseconds.
+        The whole, the part, and its median in milliseconds.
     """
     best = devices.best_precision(CPU)
     steps = {
         **{("textbook's training step", name): step for name, step in textbook_parts(plan).items()},
         **{(f"our training step, {best}", name): step for name, step in our_parts(plan, best).items()},
         **{
-            (f"our evaluation of a picture, {best}", n): step
-            for n, step in our_evaluation(plan, best).items()
+            (f"our evaluation of an image, {best}", n): step for n, step in our_evaluation(plan, best).items()
         },
     }
     seconds = in_turns(plan.rounds, **{"|".join(key): step for key, step in steps.items()})
@@ -324,7 +314,7 @@ def parts(plan: Plan) -> list[tuple[str, str, float]]:
 
 
 def textbook_parts(plan: Plan) -> dict[str, Callable[[], None]]:
-    """Take the textbook's training step apart."""
+    """Return the parts of the textbook's training step."""
     model = textbook.make_model()
     images, labels = probe.random_batch(plan.batch, plan.crop)
     images, labels = probe.standardised(images), probe.as_textbook(labels)
@@ -345,25 +335,29 @@ def textbook_parts(plan: Plan) -> dict[str, Callable[[], None]]:
 
 
 def our_parts(plan: Plan, precision: str) -> dict[str, Callable[[], None]]:
-    """Take our training step apart."""
+    """Return the parts of our training step."""
     images, labels = probe.random_batch(plan.batch, plan.crop)
     model = fcn.FCN32s(21)
     scores = torch.randn(plan.batch, 21, plan.crop[0] // 32, plan.crop[1] // 32, requires_grad=True)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    optimizer = probe.make_optimizer(model)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
+
+    def loss() -> None:
+        with devices.autocast(CPU, precision):
+            total = segmentation_loss(model.upsample(scores), labels)
+        total.backward()
+
     return {
         "backbone, forward and backward": backbone_step(plan, precision),
         "standardise": _without_result(lambda: model.standardize(images)),
-        "enlarge and loss, forward and backward": lambda: training.segmentation_loss(
-            model.upsample(scores), labels
-        ).backward(),
+        "enlarge and loss, forward and backward": loss,
         "optimiser": optimizer.step,
     }
 
 
 def our_evaluation(plan: Plan, precision: str) -> dict[str, Callable[[], float]]:
-    """Take the evaluation of one whole picture apart."""
+    """Return the parts of our evaluation of one whole image."""
     images, labels = probe.random_batch(1, plan.size)
     model = fcn.FCN32s(21).to(memory_format=torch.channels_last).eval()
 
@@ -388,24 +382,24 @@ def our_evaluation(plan: Plan, precision: str) -> dict[str, Callable[[], float]]
 
 
 def scaling(plan: Plan, folders: dict[int, Path]) -> list[dict[str, Any]]:
-    """Measure time and memory against the size, the batch and the number of pictures.
+    """Measure time and memory against the image size, the batch size and the number of images.
 
     Parameters
     ----------
     plan : Plan
-        Of the measures.
+        The sizes.
     folders : dict of int to Path
-        Sets by their number of pictures.
+        Drawn sets by their number of images.
 
     Returns
     -------
     list of dict
-        Rows: ``what`` grows, its ``value``, and what the probe found for ``textbook`` and for ``ours``.
+        Rows with ``what`` grows, its ``value``, and the measurements of ``textbook`` and ``ours``.
     """
     points = [("size", f"{h}x{w}", ("step", 2, h, w)) for h, w in plan.sizes]
     points += [("batch", str(n), ("step", n, *plan.sizes[0])) for n in (1, 4, 16)]
     points += [
-        ("pictures", str(n), ("loading", folder, plan.batch, *plan.crop)) for n, folder in folders.items()
+        ("images", str(n), ("loading", folder, plan.batch, *plan.crop)) for n, folder in folders.items()
     ]
     points += [("photo", f"{h}x{w}", ("photo", h, w)) for h, w in plan.photos]
     rows = []

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, so that nothing earlier counts towards its memory.
+"""A single measurement in a new process, so that nothing that ran before counts towards its memory.
 
 ``python -m benchmarks.probe WHAT WHOSE ...`` prints one line of JSON.
 """
@@ -18,17 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks import scenes, textbook
 from d2lseg import fcn, prediction, training, voc
+from d2lseg.engine import devices
 
 STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> float:
-    """Give the largest memory this process has held so far, in MiB."""
-    if STATUS.exists():  # Linux: getrusage would count the memory of the process that started this one too
+    """Return the peak memory of this process so far, in MiB."""
+    if STATUS.exists():  # Linux, where getrusage would include the memory of the parent process
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -36,7 +37,7 @@ def peak_memory() -> float:
 
 
 def loading(whose: str, folder: str, batch: str, height: str, width: str) -> dict[str, float]:
-    """Open both splits and take the first training batch, in this process alone."""
+    """Open both splits and load the first training batch, without workers."""
     crop_size = int(height), int(width)
     before, started = peak_memory(), time.perf_counter()
     if whose == "textbook":
@@ -48,7 +49,7 @@ def loading(whose: str, folder: str, batch: str, height: str, width: str) -> dic
 
 
 def training_step(whose: str, batch: str, height: str, width: str) -> dict[str, float]:
-    """Take three training steps; the median time, and the memory above that of the loaded model."""
+    """Measure three training steps: the median time, and the memory above that of the loaded model."""
     step = step_of(whose, int(batch), (int(height), int(width)))
     before, seconds = peak_memory(), []
     for _ in range(3):
@@ -59,7 +60,7 @@ def training_step(whose: str, batch: str, height: str, width: str) -> dict[str, 
 
 
 def photo(whose: str, height: str, width: str) -> dict[str, float]:
-    """Read a photo of any size and predict its classes; the memory above that of the loaded model."""
+    """Measure reading and predicting a photo of any size, and the memory above that of the loaded model."""
     model = fcn.FCN8s(21).eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "photo.jpg")
@@ -76,7 +77,7 @@ def photo(whose: str, height: str, width: str) -> dict[str, float]:
 
 
 def reset_peak() -> float:
-    """Forget the largest memory so far, where Linux allows it, and give the present one in MiB."""
+    """Reset the peak memory, where Linux allows it, and return the current one in MiB."""
     if STATUS.exists():
         Path("/proc/self/clear_refs").write_text("5")
     return peak_memory()
@@ -110,9 +111,9 @@ def step_of(whose: str, batch: int, size: tuple[int, int]) -> Step:
     whose : str
         ``"textbook"``, or the precision in which ours computes.
     batch : int
-        Pictures a step.
+        Images per step.
     size : (int, int)
-        Height and width of the pictures.
+        Height and width of the images.
 
     Returns
     -------
@@ -126,28 +127,28 @@ def step_of(whose: str, batch: int, size: tuple[int, int]) -> Step:
         floats, classes = standardised(images), as_textbook(labels)
         return Step(model, lambda: textbook.train_step(model, optimizer, floats, classes))
     model = fcn.FCN32s(21).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
-    return Step(model, lambda: our_step(model, optimizer, images, labels, whose))
+    optimizer = make_optimizer(model)
+    return Step(model, lambda: train_step(model, optimizer, images, labels, whose))
 
 
-def our_step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    precision: str,
+def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """Make the optimiser of `training.train`, with a constant learning rate."""
+    return torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
+
+
+def train_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, precision: str
 ) -> None:
-    """Take one step as `training.train` does; a test holds the two together."""
-    with training.autocast(torch.device("cpu"), precision):
-        logits = model(images)
-    loss = training.segmentation_loss(logits, labels)
-    optimizer.zero_grad()
+    """Take a step as `training.train` does, without its setup, history and evaluation."""
+    with devices.autocast(torch.device("cpu"), precision):
+        loss = training.segmentation_loss(model(images), labels)
+    optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
 
 
-def random_batch(batch: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw images, uint8 (N, 3, H, W), and labels, uint8 (N, H, W), a twentieth of them void."""
+def random_batch(batch: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Draw images, uint8 (N, 3, H, W), and labels, uint8 (N, H, W), with 5 % void."""
     g = torch.Generator().manual_seed(0)
     images = torch.randint(256, (batch, 3, *size), dtype=torch.uint8, generator=g)
     labels = torch.randint(21, (batch, *size), dtype=torch.uint8, generator=g)
@@ -155,13 +156,13 @@ def random_batch(batch: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch
     return images, labels
 
 
-def standardised(images: torch.Tensor) -> torch.Tensor:
-    """Turn uint8 images into the float32 that the textbook's loader gives."""
+def standardised(images: Tensor) -> Tensor:
+    """Turn uint8 images into the float32 images of the textbook's loader."""
     return fcn.Standardize()(images)
 
 
-def as_textbook(labels: torch.Tensor) -> torch.Tensor:
-    """Turn uint8 labels into the int64 that the textbook's loader gives, void as background."""
+def as_textbook(labels: Tensor) -> Tensor:
+    """Turn uint8 labels into the int64 labels of the textbook's loader, with void as background."""
     return labels.masked_fill(labels == voc.VOID, 0).long()
 
 

@@ -1,4 +1,4 @@
-"""The measured ratios as a JSON file, a table and a picture."""
+"""The measured ratios as a JSON file, tables and a figure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from d2lseg.engine import files
 
 
 def machine() -> str:
-    """Say on what, with what and when it was measured."""
+    """Describe the machine, the versions and the date of the measurement."""
     processor = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        pass  # other systems do not have this file
+        pass  # only Linux has this file
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     versions += f", torchvision {torchvision.__version__}"
     threads = torch.get_num_threads()
@@ -32,12 +32,12 @@ def machine() -> str:
 
 
 def write_json(path: Path, measures: Mapping[str, Measure]) -> None:
-    """Write the ratios, one key a measure."""
+    """Write the ratios to a JSON file, one key per measure."""
     files.write_json(path, {key: round(measure.ratio, 3) for key, measure in measures.items()})
 
 
 def table(measures: Mapping[str, Measure]) -> str:
-    """Write the ratios as a Markdown table: medians, and the smallest and largest of the rounds."""
+    """Format the ratios as a Markdown table: medians, and the smallest and largest of the rounds."""
     lines = [
         "| measure | textbook | this course | ratio (smallest to largest) | at least | aim |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -54,16 +54,16 @@ def table(measures: Mapping[str, Measure]) -> str:
 
 
 def _value(values: tuple[float, ...], unit: str) -> str:
-    """Write a median with its unit."""
+    """Format a median with its unit."""
     return f"{sorted(values)[len(values) // 2]:.3g} {unit}"
 
 
 def scaling_table(rows: list[dict[str, Any]]) -> str:
-    """Write how time and memory grow as a Markdown table."""
+    """Format the growth of time and memory as a Markdown table."""
     grows = {
-        "size": "training step of 2 pictures of",
-        "batch": "training step at the first of these sizes, pictures:",
-        "pictures": "first batch, pictures on disk:",
+        "size": "training step with 2 images of",
+        "batch": "training step at the first of these sizes, images:",
+        "images": "first batch, images on disk:",
         "photo": "prediction of a photo of",
     }
     lines = [
@@ -79,41 +79,32 @@ def scaling_table(rows: list[dict[str, Any]]) -> str:
 
 
 def parts_table(rows: list[tuple[str, str, float]]) -> str:
-    """Write where the time goes as a Markdown table."""
+    """Format the parts of a step as a Markdown table."""
     lines = ["| of | part | ms |", "| --- | --- | --- |"]
     return "\n".join(lines + [f"| {whole} | {part} | {ms:.3g} |" for whole, part, ms in rows])
 
 
-def picture(measures: Mapping[str, Measure]) -> Figure:
-    """Draw the ratios as bars, with what they should reach.
+def figure(measures: Mapping[str, Measure]) -> Figure:
+    """Draw the ratios as bars on a logarithmic axis, with their bounds and goals.
 
-    Parameters
-    ----------
-    measures : mapping of str to Measure
-        As they are listed, from top to bottom. The one that compares with the backbone is left out:
-        there less is better.
-
-    Returns
-    -------
-    Figure
-        Bars on a logarithmic axis.
+    The comparison with the backbone is left out, because there less is better.
     """
     shown = [m for m in measures.values() if not m.overhead]
-    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    places = range(len(shown))
-    axes.barh(places, [m.ratio for m in shown], color="#56b4e9", label="measured")
-    axes.plot([m.at_least for m in shown], places, "|", ms=18, mew=2, color="#d55e00", label="at least")
-    axes.plot([m.aim for m in shown], places, "|", ms=18, mew=2, color="#009e73", label="aim")
+    drawn, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    positions = range(len(shown))
+    axes.barh(positions, [m.ratio for m in shown], color="#56b4e9", label="measured")
+    axes.plot([m.at_least for m in shown], positions, "|", ms=18, mew=2, color="#d55e00", label="at least")
+    axes.plot([m.aim for m in shown], positions, "|", ms=18, mew=2, color="#009e73", label="aim")
     axes.plot([], [], color="black", lw=1.5, label="smallest to largest round")
-    for place, m in zip(places, shown, strict=True):
-        axes.plot([min(m.ratios), max(m.ratios)], [place, place], color="black", lw=1.5)
+    for position, m in zip(positions, shown, strict=True):
+        axes.plot([min(m.ratios), max(m.ratios)], [position, position], color="black", lw=1.5)
         end = 1.08 * max(*m.ratios, m.aim)
-        axes.text(end, place, f"{m.ratio:.3g}x", va="center", fontsize=9)
+        axes.text(end, position, f"{m.ratio:.3g}x", va="center", fontsize=9)
     axes.set(xscale="log", xlim=(0.5, 3 * max(max(*m.ratios, m.aim) for m in shown)))
     axes.set(xlabel="times better than the textbook's recipe (logarithmic)")
-    axes.set_yticks(list(places), [m.title for m in shown])
+    axes.set_yticks(list(positions), [m.title for m in shown])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.invert_yaxis()
     axes.axvline(1, color="grey", lw=1, ls=":")
-    figure.legend(loc="outside upper center", ncols=4, fontsize=9, frameon=False)
-    return figure
+    drawn.legend(loc="outside upper center", ncols=4, fontsize=9, frameon=False)
+    return drawn

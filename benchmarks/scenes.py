@@ -1,4 +1,4 @@
-"""Pictures to measure with: as large as a photograph, and as costly to decode."""
+"""Images for the measurements, as large as photographs and as costly to decode."""
 
 from __future__ import annotations
 
@@ -13,23 +13,18 @@ PALETTE = [value for i in range(256) for value in (VOC_COLORMAP + (VOID_COLOR,) 
 
 
 def draw(folder: Path, train: int, val: int, size: tuple[int, int] = (360, 480), seed: int = 0) -> Path:
-    """Draw a set in VOC layout, deterministic from the seed.
+    """Draw a dataset in VOC layout, determined by the seed, and return its folder.
 
     Parameters
     ----------
     folder : Path
-        Where it goes.
+        Where to write it.
     train, val : int
-        Pictures in each split.
+        Number of images in each split.
     size : (int, int)
-        Height and width.
+        Height and width of the images.
     seed : int
-        Of all that is drawn.
-
-    Returns
-    -------
-    Path
-        The folder.
+        Seed of images and masks.
     """
     rng = np.random.default_rng(seed)
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
@@ -44,7 +39,7 @@ def draw(folder: Path, train: int, val: int, size: tuple[int, int] = (360, 480),
 
 
 def photograph(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Draw noise of four grains, the coarsest the strongest, as in a photograph's spectrum."""
+    """Draw noise at four scales, the coarsest strongest, similar to the spectrum of a photograph."""
     height, width = size
     total = np.full((height, width, 3), 128, np.float32)
     for grain, strength in ((96, 60), (24, 30), (6, 20), (2, 14)):
@@ -56,7 +51,7 @@ def photograph(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
 
 
 def mask(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Draw a palette mask with one to three objects, each with a ring of void."""
+    """Draw a palette mask of one to three objects, each surrounded by void."""
     height, width = size
     image = Image.new("P", (width, height), 0)
     image.putpalette(PALETTE)

@@ -1,10 +1,10 @@
-"""The opponent: the textbook's recipe, written out from its description, for measurements only.
+"""The textbook's recipe, written from its description, for measurements only.
 
-Everything here is as the FCN chapter of *Dive into Deep Learning* describes it: all pictures in memory as
-standardised float32; masks as RGB, looked up in a table of all 16.7 million colours whenever one is asked
-for; pictures smaller than the crop left out; a ResNet-18 in NCHW float32 whose scores a dense transposed
-convolution enlarges by 32; a loss a pixel, then means; SGD; accuracy on random crops. The course's notebooks
-say what is wrong with it; here it is the measure of time and memory.
+Everything here follows the FCN chapter of *Dive into Deep Learning*: all images in memory as standardised
+float32; masks as RGB, looked up in a table of all 16.7 million colours on each access; images smaller than
+the crop left out; a ResNet-18 in NCHW float32, whose scores a dense transposed convolution enlarges by 32; a
+loss per pixel, then means; SGD; accuracy on random crops. The course's notebooks discuss its defects; here it
+is the reference for time and memory.
 
 Source: Zhang, Lipton, Li and Smola, *Dive into Deep Learning*, sections 14.9 to 14.11 ("Semantic segmentation
 and the dataset", "Transposed convolution", "Fully convolutional networks").
@@ -30,14 +30,14 @@ from d2lseg.upsampling import bilinear_kernel
 
 
 def read_images(folder: Path, split: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Read all pictures and masks of a split, both as uint8 RGB (3, H, W)."""
+    """Read all images and masks of a split, both as uint8 RGB (3, H, W)."""
     names = (folder / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
-    pictures = [_read(folder / "JPEGImages" / f"{name}.jpg") for name in names]
-    return pictures, [_read(folder / "SegmentationClass" / f"{name}.png") for name in names]
+    images = [_read(folder / "JPEGImages" / f"{name}.jpg") for name in names]
+    return images, [_read(folder / "SegmentationClass" / f"{name}.png") for name in names]
 
 
 def _read(path: Path) -> Tensor:
-    """Read a file as uint8 RGB (3, H, W): with torchvision, as the textbook does, while it still can."""
+    """Read a file as uint8 RGB (3, H, W), with torchvision as in the textbook if possible, else with PIL."""
     if hasattr(torchvision.io, "read_image"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # announced for a later version
@@ -46,7 +46,7 @@ def _read(path: Path) -> Tensor:
 
 
 def colour_table() -> Tensor:
-    """Make the table from each of the 256**3 colours to a class; every unknown one is background."""
+    """Make the table from each of the 256**3 colours to a class; unknown colours are background."""
     table = torch.zeros(256**3, dtype=torch.long)
     for index, (red, green, blue) in enumerate(VOC_COLORMAP):
         table[(red * 256 + green) * 256 + blue] = index
@@ -54,44 +54,45 @@ def colour_table() -> Tensor:
 
 
 def class_indices(mask: Tensor, table: Tensor) -> Tensor:
-    """Look a mask (3, H, W) up in the table: int64 (H, W)."""
+    """Look up the classes of a mask (3, H, W): int64 (H, W)."""
     colours = mask.permute(1, 2, 0).numpy().astype("int32")
     return table[(colours[:, :, 0] * 256 + colours[:, :, 1]) * 256 + colours[:, :, 2]]
 
 
 class InMemory(Dataset):
-    """All pictures of a split, standardised float32, with a random crop each time one is asked for."""
+    """All images of a split as standardised float32; each access returns a random crop."""
 
     def __init__(self, folder: Path, split: str, crop_size: tuple[int, int]) -> None:
         self.standardise = Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.crop_size = crop_size
-        pictures, masks = read_images(folder, split)
-        self.pictures = [self.standardise(picture.float() / 255) for picture in self._large_enough(pictures)]
+        images, masks = read_images(folder, split)
+        self.images = [self.standardise(image.float() / 255) for image in self._large_enough(images)]
         self.masks = self._large_enough(masks)
         self.table = colour_table()
 
     def _large_enough(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Leave out the images, or masks, that are smaller than the crop."""
         height, width = self.crop_size
         return [t for t in tensors if t.shape[1] >= height and t.shape[2] >= width]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        picture, mask = self.pictures[index], self.masks[index]
-        place = RandomCrop.get_params(picture, self.crop_size)
-        return crop(picture, *place), class_indices(crop(mask, *place), self.table)
+        image, mask = self.images[index], self.masks[index]
+        window = RandomCrop.get_params(image, self.crop_size)
+        return crop(image, *window), class_indices(crop(mask, *window), self.table)
 
 
 def load_data(folder: Path, batch: int, crop_size: tuple[int, int], workers: int) -> tuple[DataLoader, ...]:
-    """Give the batches of both splits; the last, smaller one of each is left out."""
+    """Return loaders of both splits, without the last, smaller batches."""
     options = {"batch_size": batch, "drop_last": True, "num_workers": workers}
     train, test = (InMemory(folder, split, crop_size) for split in ("train", "val"))
     return DataLoader(train, shuffle=True, **options), DataLoader(test, **options)
 
 
 def make_model(num_classes: int = 21) -> nn.Sequential:
-    """ResNet-18 without its last two layers, a 1x1 convolution, a transposed convolution by 32."""
+    """Make ResNet-18 without its last two layers, a 1x1 convolution, and a transposed convolution by 32."""
     backbone = list(torchvision.models.resnet18(weights=None).children())[:-2]
     model = nn.Sequential(*backbone)
     model.add_module("final_conv", nn.Conv2d(512, num_classes, kernel_size=1))
@@ -103,28 +104,28 @@ def make_model(num_classes: int = 21) -> nn.Sequential:
 
 
 def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """SGD with the textbook's learning rate and weight decay."""
+    """Make SGD with the textbook's learning rate and weight decay."""
     return torch.optim.SGD(model.parameters(), lr=1e-3, weight_decay=1e-3)
 
 
 def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
-    """One step: a loss for each pixel, its mean for each picture, the sum of these; and the accuracy."""
+    """Take one step: a loss per pixel, its mean per image, the sum of the means; and the accuracy."""
     model.train()
     optimizer.zero_grad()
     logits = model(images)
-    per_picture = F.cross_entropy(logits, labels, reduction="none").mean(1).mean(1)
-    per_picture.sum().backward()
+    per_image = F.cross_entropy(logits, labels, reduction="none").mean(1).mean(1)
+    per_image.sum().backward()
     optimizer.step()
     right(logits.detach(), labels)
 
 
 def right(logits: Tensor, labels: Tensor) -> float:
-    """Count the right pixels, void among them."""
+    """Count the correct pixels, with void as background."""
     return float((logits.argmax(dim=1) == labels).sum())
 
 
 def evaluate(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
-    """Pixel accuracy over batches of crops."""
+    """Return the pixel accuracy over batches of crops."""
     model.eval()
     with torch.no_grad():
         counts = [(right(model(images), labels), labels.numel()) for images, labels in batches]

@@ -1,23 +1,24 @@
-"""The course's offline experiments: what is trained, for how long, and the tables that are kept.
+"""Offline experiments: which models are trained, for how long, and the result tables kept with the package.
 
-``python -m d2lseg.experiments time`` measures what a step and an image cost, ``train`` trains every setup
-with every seed (an hour or more; it resumes where it stopped), and ``score`` writes the tables in
-``d2lseg/results`` that notebook 07 and the README show. ``compare`` trains what notebook 05 compares (10
-minutes; it resumes too), and ``own-data`` what notebook 08 does (5 minutes).
+``python -m d2lseg.experiments time`` measures the cost of a training step and of a prediction. ``train``
+trains every setup with every seed (an hour or more; run it again to resume), and ``score`` writes the tables
+in ``d2lseg/results`` that notebook 07 and the README show. ``compare`` trains the comparisons of notebook 05
+(10 minutes, also resumable), and ``own-data`` trains the learning curve of notebook 08 (5 minutes).
 
-Setups that are compared get the same time, but it is counted in steps, by the cost of a step on a quiet
-machine. So a busy machine takes longer and gets the same scores.
+Setups that are compared get equal training time. It is counted in steps, converted by the cost of a step on
+an idle machine, so a busy machine takes longer but reaches the same scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from . import emojivoc, fcn, metrics, prediction, training, voc
-from .classes import ClassList
+from .classes import VOC_CLASSES, VOID, ClassList
 from .datasets import convert
-from .engine import files
+from .engine import devices, files
 from .engine.checkpoint import read as read_checkpoint
 from .upsampling import BilinearUpsample
 
@@ -40,17 +41,17 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SEEDS = (0, 1, 2)
 BATCH, CROP = 8, (160, 224)
 BAND_WIDTHS = (1, 2, 3, 5, 8, 13)  # pixels on each side of a boundary
-PICTURED = range(0, 25, 5)  # every fifth validation scene: not picked by hand
+PICTURED = range(0, 25, 5)  # validation scenes shown in figures: every fifth, not picked by hand
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One way to train.
+    """A model and the length of its training run.
 
     Parameters
     ----------
     steps : int
-        Training steps of `BATCH` pictures.
+        Training steps of `BATCH` images.
     options : dict
         Arguments of `fcn.FCN`.
     """
@@ -60,14 +61,13 @@ class Setup:
 
     @property
     def kind(self) -> str:
-        """Name what decides the cost of a step: the variant, and whether its upsampling is learned."""
+        """What determines the cost of a step: the variant, and whether its upsampling is learned."""
         learned = self.options.get("upsampling", "bilinear") != "bilinear"
         return self.options["variant"] + (" learned" if learned else "")
 
 
-# Steps that take the same time by the table "speed": a step of FCN-8s costs a little more than one of
-# FCN-32s, one with the learned layer 1.5 times. The first budget is 900 steps of FCN-32s, the second three
-# times as much.
+# By the table "speed", these steps take equal time: a step of FCN-8s costs slightly more than one of FCN-32s,
+# and the learned layer multiplies the cost by 1.5. The budget is 900 steps of FCN-32s, tripled for "long".
 SETUPS = {
     "8s": Setup(875, {"variant": "8s"}),
     "8s long": Setup(2625, {"variant": "8s"}),
@@ -83,16 +83,16 @@ SKIPS = ("32s", "16s", "8s")  # the three that notebook 07 draws side by side
 
 @dataclass(frozen=True)
 class Comparison:
-    """FCN-32s on data that is varied on purpose, tested on several sets: notebook 05, sections 8 and 9.
+    """FCN-32s trained on deliberately varied data and tested on several sets (notebook 05, sections 8 and 9).
 
     Parameters
     ----------
     steps : int
-        Training steps of `BATCH` images; the same for all that are compared.
+        Training steps of `BATCH` images, the same for all models that are compared.
     void_as_background : bool
-        Whether the training masks have their void painted as background.
+        Whether void is relabelled as background in the training masks.
     styles : tuple of str
-        Drawings in the training scenes, see `emojivoc.STYLES`.
+        Styles of the drawings in the training scenes, see `emojivoc.STYLES`.
     """
 
     steps: int
@@ -108,7 +108,7 @@ COMPARISONS = {
 }
 STYLE_SCENES = (400, 100)  # training and validation scenes of each style
 
-# How much more images help: notebook 08, section 9. FCN-8s, the first images of the training list, by place.
+# How much more images help (notebook 08, section 9): FCN-8s on the first images of the training list.
 PLACES, OWN_IMAGES, OWN_STEPS = 120, (24, 72, 192), 250
 OWN_CLASSES = {
     "animal": ("bird", "cat", "cow", "dog", "horse", "sheep"),
@@ -116,15 +116,12 @@ OWN_CLASSES = {
     "furniture": ("chair", "diningtable", "sofa"),
 }
 
+# The command that makes each kept table.
+COMMANDS = {"speed": "time", "scores": "train, then score", "own_data": "own-data"}
+
 
 def kinds() -> dict[str, dict[str, str]]:
-    """List the different costs among the setups.
-
-    Returns
-    -------
-    dict of str to dict
-        For each `Setup.kind` the options of the first setup of this kind.
-    """
+    """Return, for each `Setup.kind`, the options of the first setup of that kind."""
     found: dict[str, dict[str, str]] = {}
     for setup in SETUPS.values():
         found.setdefault(setup.kind, setup.options)
@@ -132,20 +129,7 @@ def kinds() -> dict[str, dict[str, str]]:
 
 
 def checkpoint(name: str, seed: int) -> Path:
-    """Give the place of a trained model.
-
-    Parameters
-    ----------
-    name : str
-        One of `SETUPS`.
-    seed : int
-        Of the first weights, the batch order and the crops.
-
-    Returns
-    -------
-    Path
-        Below `voc.data_dir`; the file need not exist.
-    """
+    """Return the path of a trained setup, which may not exist yet."""
     file = name.replace(" ", "-")
     return voc.data_dir() / "checkpoints" / "experiments" / f"{file}-seed{seed}.pt"
 
@@ -158,77 +142,64 @@ def measure(rounds: int = 5, steps: int = 10) -> list[dict[str, Any]]:
     rounds : int
         How often each kind gets its turn.
     steps : int
-        Training steps, and predicted pictures, a turn.
+        Training steps, and predicted images, per turn.
 
     Returns
     -------
     list of dict
-        One row a kind: medians and spreads (largest minus smallest of the rounds) in milliseconds.
+        One row per kind: medians and spreads (largest minus smallest of the rounds) in milliseconds.
     """
     train_iter, val_iter = voc.load_data_voc(emojivoc.prepare(), BATCH, CROP, cache=True)
-    pictures = [batch for _, batch in zip(range(steps), val_iter, strict=False)]
+    images = [batch for _, batch in zip(range(steps), val_iter, strict=False)]
     models = {kind: fcn.FCN(**options) for kind, options in kinds().items()}
     times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in models}
     for turn in range(rounds + 1):  # the first turn warms up and does not count
         for kind, model in models.items():
-            pair = _step_ms(model, train_iter, steps), _picture_ms(model, pictures)
+            pair = _step_ms(model, train_iter, steps), _image_ms(model, images)
             if turn:
                 times[kind].append(pair)
     sizes = {kind: fcn.parameter_counts(model)["total"] for kind, model in models.items()}
     return [_timing_row(kind, sizes[kind], *zip(*times[kind], strict=True)) for kind in models]
 
 
-def _step_ms(model: nn.Module, train_iter: Iterable, steps: int) -> float:
-    """Train a few steps; milliseconds a step, reading included."""
+def _step_ms(model: nn.Module, train_iter: DataLoader, steps: int) -> float:
+    """Return the milliseconds per training step, data loading included."""
     history = training.train(model, train_iter, epochs=steps / len(train_iter), live=False)
     return 1000 * history.rows[-1]["seconds"] / steps
 
 
-def _picture_ms(model: nn.Module, pictures: list[tuple[Tensor, Tensor]]) -> float:
-    """Predict single whole pictures; milliseconds a picture."""
+def _image_ms(model: nn.Module, images: list[tuple[Tensor, Tensor]]) -> float:
+    """Return the milliseconds per whole image, predicted one at a time."""
     started = time.perf_counter()
-    training.evaluate(model, pictures)
-    return 1000 * (time.perf_counter() - started) / len(pictures)
+    training.evaluate(model, images)
+    return 1000 * (time.perf_counter() - started) / len(images)
 
 
 def _timing_row(
-    kind: str, parameters: int, steps: tuple[float, ...], pictures: tuple[float, ...]
+    kind: str, parameters: int, steps: tuple[float, ...], images: tuple[float, ...]
 ) -> dict[str, Any]:
     """Summarise the rounds of one kind."""
     return {
         "kind": kind,
         "ms_step": round(statistics.median(steps), 1),
         "ms_step_spread": round(max(steps) - min(steps), 1),
-        "ms_picture": round(statistics.median(pictures), 2),
-        "ms_picture_spread": round(max(pictures) - min(pictures), 2),
+        "ms_image": round(statistics.median(images), 2),
+        "ms_image_spread": round(max(images) - min(images), 2),
         "parameters": parameters,
         "threads": torch.get_num_threads(),
-        "precision": training.best_precision(training.best_device()),
+        "precision": devices.best_precision(devices.best_device()),
         "torch": torch.__version__,
     }
 
 
 def train_one(name: str, seed: int) -> Path:
-    """Train one setup with one seed, unless its checkpoint is there.
-
-    Parameters
-    ----------
-    name : str
-        One of `SETUPS`.
-    seed : int
-        Of everything that is drawn at random.
-
-    Returns
-    -------
-    Path
-        The checkpoint.
-    """
+    """Train one setup with one seed unless its checkpoint exists, and return the checkpoint's path."""
     path = checkpoint(name, seed)
     if path.is_file():
         return path
     train_iter, _ = voc.load_data_voc(emojivoc.prepare(), BATCH, CROP, seed=seed, cache=True)
-    training.set_seed(seed)
-    model = fcn.FCN(**SETUPS[name].options, classes=voc.VOC_CLASSES)
+    devices.set_seed(seed)
+    model = fcn.FCN(**SETUPS[name].options, classes=VOC_CLASSES)
     steps = SETUPS[name].steps
     history = training.train(model, train_iter, epochs=steps / len(train_iter), seed=seed, live=False)
     notes = {"setup": name, "seed": seed, "steps": steps, "seconds": history.rows[-1]["seconds"]}
@@ -237,19 +208,12 @@ def train_one(name: str, seed: int) -> Path:
 
 
 def train_all(names: Iterable[str] = SETUPS, seeds: Iterable[int] = SEEDS) -> Iterator[tuple[str, int, Path]]:
-    """Train every setup with every seed that is missing, all setups with a seed before the next seed.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Of `SETUPS`.
-    seeds : iterable of int
-        The seeds.
+    """Train every setup with every seed: all setups with the first seed, then all with the next.
 
     Yields
     ------
     tuple of (str, int, Path)
-        Setup, seed and checkpoint, as soon as each is there.
+        Setup, seed and checkpoint, each as soon as the checkpoint exists.
     """
     names = list(names)
     for seed in seeds:
@@ -258,12 +222,12 @@ def train_all(names: Iterable[str] = SETUPS, seeds: Iterable[int] = SEEDS) -> It
 
 
 def void_to_background(label: Tensor) -> Tensor:
-    """Paint void as class 0, as the textbook's recipe does."""
-    return label.masked_fill(label == voc.VOID, 0)
+    """Relabel void as class 0, as the textbook's recipe does."""
+    return label.masked_fill(label == VOID, 0)
 
 
 def _scenes(comparison: Comparison) -> Path:
-    """Draw the scenes that a comparison is trained on."""
+    """Prepare the scenes that a comparison is trained on."""
     if comparison.styles == emojivoc.STYLES:
         return emojivoc.prepare()
     n_train, n_val = STYLE_SCENES
@@ -271,78 +235,86 @@ def _scenes(comparison: Comparison) -> Path:
 
 
 def compare_one(name: str, seed: int) -> dict[str, Tensor]:
-    """Train one of `COMPARISONS` and count its predictions in each way it is compared in.
+    """Train one of `COMPARISONS` and evaluate it in each way it is compared.
 
     Parameters
     ----------
     name : str
         One of `COMPARISONS`.
     seed : int
-        Of the first weights, the batch order and the crops.
+        Seed of the initial weights, the batch order and the crops.
 
     Returns
     -------
     dict of str to Tensor
-        Confusion matrices, int64 (21, 21), by what is varied in the count: the name of a style, or
-        "void left out" and "void as background".
+        Confusion matrices, int64 (21, 21). The keys say what is evaluated: a style, or "void left out" and
+        "void as background".
     """
     comparison = COMPARISONS[name]
-    paint = void_to_background if comparison.void_as_background else None
-    options = {"seed": seed, "cache": True, "target_transform": paint}
+    relabel = void_to_background if comparison.void_as_background else None
+    options = {"seed": seed, "cache": True, "target_transform": relabel}
     train_iter, _ = voc.load_data_voc(_scenes(comparison), BATCH, CROP, **options)
-    training.set_seed(seed)
-    model = fcn.FCN32s(21, classes=voc.VOC_CLASSES)
+    devices.set_seed(seed)
+    model = fcn.FCN32s(21, classes=VOC_CLASSES)
     training.train(model, train_iter, epochs=comparison.steps / len(train_iter), seed=seed, live=False)
-    if comparison.styles != emojivoc.STYLES:
-        others = {style: _scenes(Comparison(0, styles=(style,))) for style in emojivoc.STYLES}
-        sets = {style: voc.VOCSegDataset(folder, "val") for style, folder in others.items()}
-        return {style: training.evaluate(model, voc.whole_images(val)) for style, val in sets.items()}
-    counts = dict.fromkeys(("void left out", "void as background"), 0)
+    return _by_void(model) if comparison.styles == emojivoc.STYLES else _by_style(model)
+
+
+def _by_style(model: fcn.FCN) -> dict[str, Tensor]:
+    """Evaluate a model on the validation scenes of each style."""
+    folders = {style: _scenes(Comparison(0, styles=(style,))) for style in emojivoc.STYLES}
+    sets = {style: voc.VOCSegDataset(folder, "val") for style, folder in folders.items()}
+    return {style: training.evaluate(model, voc.whole_images(val)) for style, val in sets.items()}
+
+
+def _by_void(model: fcn.FCN) -> dict[str, Tensor]:
+    """Evaluate a model with void left out, and with void counted as background."""
+    left_out, background = torch.zeros(2, 21, 21, dtype=torch.int64)
     for image, label in voc.VOCSegDataset(emojivoc.prepare(), "val"):
         guess = prediction.predict(model, image)
-        for way, truth in zip(counts, (label, void_to_background(label)), strict=True):
-            counts[way] = counts[way] + metrics.confusion_matrix(guess, truth, 21)
-    return counts
+        left_out += metrics.confusion_matrix(guess, label, 21)
+        background += metrics.confusion_matrix(guess, void_to_background(label), 21)
+    return {"void left out": left_out, "void as background": background}
 
 
 def compare_all(seeds: Iterable[int] = SEEDS) -> Iterator[tuple[str, int]]:
-    """Keep the matrices of every comparison and seed that is missing in ``comparisons.npz``.
+    """Run every comparison with every seed that ``comparisons.npz`` lacks, and add its matrices to the file.
 
     Yields
     ------
     tuple of (str, int)
-        Comparison and seed, as soon as its matrices are kept.
+        Comparison and seed, each as soon as its matrices are in the file.
     """
     path = RESULTS / "comparisons.npz"
     kept = dict(np.load(path)) if path.is_file() else {}
     for seed, name in itertools.product(seeds, COMPARISONS):
         if not any(key.startswith(f"{name}/") and key.endswith(f"/{seed}") for key in kept):
-            counted = compare_one(name, seed)
-            kept |= {f"{name}/{way}/{seed}": matrix.numpy() for way, matrix in counted.items()}
+            matrices = compare_one(name, seed)
+            kept |= {f"{name}/{way}/{seed}": matrix.numpy() for way, matrix in matrices.items()}
             with files.written_whole(path) as file:
                 np.savez_compressed(file, **kept)
         yield name, seed
 
 
 def compared(name: str, way: str) -> list[Tensor]:
-    """Read the kept confusion matrices of one of `COMPARISONS`, one a seed.
+    """Read the kept confusion matrices of one of `COMPARISONS`.
 
     Parameters
     ----------
     name : str
-        How it was trained: one of `COMPARISONS`.
+        How the models were trained: one of `COMPARISONS`.
     way : str
-        How it was counted: a style, "void left out" or "void as background".
+        How they were evaluated: a style, "void left out" or "void as background".
 
     Returns
     -------
     list of Tensor
-        int64 (21, 21) each.
+        One int64 (21, 21) matrix per seed.
 
     Raises
     ------
     FileNotFoundError
-        If they were never made.
+        If the matrices are not kept.
     """
     path = RESULTS / "comparisons.npz"
     kept = np.load(path) if path.is_file() else {}
@@ -354,31 +326,25 @@ def compared(name: str, way: str) -> list[Tensor]:
 
 
 def own_data(folder: Path) -> Path:
-    """Make the dataset of notebook 08, its images split by place: 120 places, each seen twice.
+    """Make the dataset of notebook 08, split by place: 120 places, two images of each.
 
     Parameters
     ----------
     folder : Path
-        Where the images, the masks and the dataset go.
+        Where the images, the masks and the dataset are written.
 
     Returns
     -------
     Path
-        The dataset, in VOC layout, with one list more for each number in `OWN_IMAGES`.
+        The dataset in VOC layout, with one extra list for each number in `OWN_IMAGES`.
     """
-    names = []
     for part in ("photos", "masks"):
         (folder / part).mkdir(parents=True)
-    for place, (letter, step, light) in itertools.product(range(PLACES), (("a", 0, 1.0), ("b", 6, 0.9))):
-        image, mask = emojivoc.draw_scene(place, seed=8, styles=("fluent",))
-        rows, columns = (slice(step, side - 10 + step) for side in mask.shape)
-        pixels = (image[:, rows, columns] * light).to(torch.uint8).permute(1, 2, 0)  # (3, H, W) -> (H, W, 3)
-        names.append(f"place{place:03}{letter}")
-        Image.fromarray(pixels.numpy()).save(folder / "photos" / f"{names[-1]}.jpg", quality=90)
-        Image.fromarray(mask[rows, columns].numpy()).save(folder / "masks" / f"{names[-1]}.png")
+    views = itertools.product(range(PLACES), (("a", 0, 1.0), ("b", 6, 0.9)))
+    names = [_write_view(folder, place, *view) for place, view in views]
     mapping = dict.fromkeys(range(21), 0)
     for new, things in enumerate(OWN_CLASSES.values(), start=1):
-        mapping |= {voc.VOC_CLASSES.index(thing): new for thing in things}
+        mapping |= {VOC_CLASSES.index(thing): new for thing in things}
     lists = convert.split(names, seed=0, source=lambda name: name[:-1])
     lists |= {f"train_{n}": lists["train"][:n] for n in OWN_IMAGES}
     own = ClassList(("background", *OWN_CLASSES))
@@ -387,21 +353,32 @@ def own_data(folder: Path) -> Path:
     )
 
 
+def _write_view(folder: Path, place: int, letter: str, step: int, light: float) -> str:
+    """Write one image of a place and its mask; a step aside and other light make the second view."""
+    image, mask = emojivoc.draw_scene(place, seed=8, styles=("fluent",))
+    rows, columns = (slice(step, side - 10 + step) for side in mask.shape)
+    pixels = (image[:, rows, columns] * light).to(torch.uint8).permute(1, 2, 0)  # (3, H, W) -> (H, W, 3)
+    name = f"place{place:03}{letter}"
+    Image.fromarray(pixels.numpy()).save(folder / "photos" / f"{name}.jpg", quality=90)
+    Image.fromarray(mask[rows, columns].numpy()).save(folder / "masks" / f"{name}.png")
+    return name
+
+
 def own_row(folder: Path, images: int, seed: int) -> dict[str, Any]:
-    """Train on the first images of notebook 08's dataset; give a row of the table "own_data".
+    """Train on the first images of notebook 08's dataset, and return a row of the table "own_data".
 
     Parameters
     ----------
     folder : Path
-        What `own_data` gave.
+        The dataset that `own_data` made.
     images : int
         One of `OWN_IMAGES`.
     seed : int
-        Of everything that is drawn at random.
+        Seed of the initial weights, the batch order and the crops.
     """
-    pictures = voc.VOCSegDataset(folder, f"train_{images}", CROP, flip=True, seed=seed, cache=True)
-    batches = DataLoader(pictures, BATCH, shuffle=True, drop_last=True, generator=torch.Generator())
-    training.set_seed(seed)
+    train_set = voc.VOCSegDataset(folder, f"train_{images}", CROP, flip=True, seed=seed, cache=True)
+    batches = DataLoader(train_set, BATCH, shuffle=True, drop_last=True, generator=torch.Generator())
+    devices.set_seed(seed)
     model = fcn.FCN8s(1 + len(OWN_CLASSES))
     training.train(model, batches, epochs=OWN_STEPS / len(batches), seed=seed, live=False)
     row: dict[str, Any] = {"images": images, "seed": seed, "steps": OWN_STEPS}
@@ -417,7 +394,7 @@ def read(table: str) -> list[dict[str, str]]:
     Parameters
     ----------
     table : {"speed", "scores", "own_data"}
-        Which one.
+        Its name.
 
     Returns
     -------
@@ -427,46 +404,33 @@ def read(table: str) -> list[dict[str, str]]:
     Raises
     ------
     FileNotFoundError
-        If it was never made.
+        If the table is not kept.
     """
     path = RESULTS / f"{table}.csv"
     if not path.is_file():
-        command = {"speed": "time", "own_data": "own-data"}.get(table, "train, then score")
-        raise FileNotFoundError(f"{path}: no such table; make it with python -m d2lseg.experiments {command}")
+        command = f"python -m d2lseg.experiments {COMMANDS[table]}"
+        raise FileNotFoundError(f"{path}: no such table; make it with {command}")
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def write(table: str, rows: list[dict[str, Any]]) -> Path:
-    """Keep a table.
-
-    Parameters
-    ----------
-    table : str
-        Its name.
-    rows : list of dict
-        All with the same keys.
-
-    Returns
-    -------
-    Path
-        The file, written whole or not at all.
-    """
+    """Write a table whose rows all have the same keys, and return its path."""
     return files.write_csv(RESULTS / f"{table}.csv", rows)
 
 
 def shrink_and_enlarge(label: Tensor, stride: int, num_classes: int = 21) -> Tensor:
     """Pass a true label through a map with one cell for each stride x stride pixels.
 
-    Each cell holds for each class the share of its pixels that have it (void and padding have none); the
-    cells are enlarged bilinearly, as a network's scores are, and the largest share wins at each pixel.
+    Each cell holds the share of its pixels in each class (void and padding belong to no class). The cells are
+    enlarged bilinearly, as a network's scores are, and the largest share wins at each pixel.
 
     Parameters
     ----------
     label : Tensor
         Class indices, integer (H, W), 255 = void.
     stride : int
-        Pixels a cell.
+        Pixels per cell.
     num_classes : int
         Number of classes C.
 
@@ -488,7 +452,7 @@ def shrink_and_enlarge(label: Tensor, stride: int, num_classes: int = 21) -> Ten
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
     height, width = label.shape
-    # void is a class of its own first, then left out: it belongs to no share
+    # void is first encoded as a class of its own, then dropped, so that it adds to no share
     planes = F.one_hot(label.long().clamp(max=num_classes), num_classes + 1)[..., :num_classes]
     planes = fcn.pad_to_multiple(planes.permute(2, 0, 1).float()[None], stride)  # (H, W, C) -> (1, C, H', W')
     cells = F.avg_pool2d(planes, stride)  # (1, C, H', W') -> (1, C, h, w)
@@ -497,21 +461,21 @@ def shrink_and_enlarge(label: Tensor, stride: int, num_classes: int = 21) -> Ten
 
 
 def stride_ceiling(labels: Iterable[Tensor], stride: int, num_classes: int = 21) -> Tensor:
-    """Score what is left of true labels after a map of this stride.
+    """Compare true labels with what `shrink_and_enlarge` leaves of them.
 
     Parameters
     ----------
     labels : iterable of Tensor
         Class indices, integer (H, W), 255 = void.
     stride : int
-        Pixels a cell.
+        Pixels per cell.
     num_classes : int
         Number of classes C.
 
     Returns
     -------
     Tensor
-        Confusion matrix, int64 (C, C), over all labels.
+        Confusion matrix over all labels, int64 (C, C).
     """
     total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     for label in labels:
@@ -522,14 +486,14 @@ def stride_ceiling(labels: Iterable[Tensor], stride: int, num_classes: int = 21)
 def band_matrices(
     pairs: Iterable[tuple[Tensor, Tensor]], widths: Iterable[int] = BAND_WIDTHS, num_classes: int = 21
 ) -> dict[str, Tensor]:
-    """Count right and wrong pixels: all of them, near the boundaries, and away from them.
+    """Count the confusion matrix over all pixels, near the boundaries, and away from them.
 
     Parameters
     ----------
     pairs : iterable of (Tensor, Tensor)
         Prediction and label, integer (H, W) each, 255 = void.
     widths : iterable of int
-        Of the bands, in pixels, see `metrics.boundary_band`.
+        Widths of the bands in pixels, see `metrics.boundary_band`.
     num_classes : int
         Number of classes C.
 
@@ -544,16 +508,36 @@ def band_matrices(
     for guess, label in pairs:
         whole += metrics.confusion_matrix(guess, label, num_classes)
         for width in widths:
-            counted = label.masked_fill(~metrics.boundary_band(label, width), training.VOID)
-            bands[width] += metrics.confusion_matrix(guess, counted, num_classes)
+            inside = label.masked_fill(~metrics.boundary_band(label, width), VOID)
+            bands[width] += metrics.confusion_matrix(guess, inside, num_classes)
     matrices = {"whole": whole}
-    for width, band in bands.items():  # a pixel that is not in the band is in the interior
+    for width, band in bands.items():  # a pixel outside the band is in the interior
         matrices |= {f"band_{width}": band, f"interior_{width}": whole - band}
     return matrices
 
 
+def digest(state: Mapping[str, Tensor]) -> str:
+    """Identify weights by their content.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        A model's ``state_dict``, or the one in a checkpoint.
+
+    Returns
+    -------
+    str
+        The first 16 hexadecimal digits of the SHA-256 of all names, types, shapes and values.
+    """
+    total = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
 def score_one(name: str, seed: int) -> dict[str, Any]:
-    """Score a trained setup on the validation scenes: whole, and in bands around the boundaries.
+    """Score a trained setup on the validation scenes: on whole images, and in bands around the boundaries.
 
     Parameters
     ----------
@@ -565,49 +549,48 @@ def score_one(name: str, seed: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        A row of the table "scores"; ``band_3`` is the mIoU of the pixels within 3 pixels of a boundary,
-        ``interior_3`` that of the others.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it was not trained.
+        A row of the table "scores". ``digest`` identifies the weights, ``band_3`` is the mIoU of the pixels
+        within 3 pixels of a boundary, and ``interior_3`` that of all others.
     """
     model = fcn.load(checkpoint(name, seed))
     dataset = voc.VOCSegDataset(emojivoc.prepare(), "val")
     pairs = ((prediction.predict(model, image), label) for image, label in dataset)
     scores = {key: metrics.scores(matrix) for key, matrix in band_matrices(pairs).items()}
     whole = scores.pop("whole")
-    row = {"setup": name, "seed": seed, "steps": model.notes["steps"], "seconds": model.notes["seconds"]}
-    row["threads"] = model.notes["threads"]
+    row = {"setup": name, "seed": seed, "digest": digest(model.state_dict())}
+    row |= {key: model.notes[key] for key in ("steps", "seconds", "threads")}
     row |= {"pixel_acc": whole.pixel_acc, "mean_acc": whole.mean_acc, "miou": whole.miou}
     row |= {key: part.miou for key, part in scores.items()}
     return {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}
 
 
 def _kept_row(name: str, seed: int) -> dict[str, str] | None:
-    """Find the kept score of a model, if it is of this very training: no two take the same time."""
+    """Return the kept scores of a trained setup if they belong to exactly these weights.
+
+    A row without a digest was kept before digests were; it belongs to weights that are unknown, so it never
+    matches.
+    """
     if not (RESULTS / "scores.csv").is_file():
         return None
-    seconds = str(round(read_checkpoint(checkpoint(name, seed))["notes"]["seconds"], 5))
-    same = {"setup": name, "seed": str(seed), "seconds": seconds}
+    weights = digest(read_checkpoint(checkpoint(name, seed))["state"])
+    same = {"setup": name, "seed": str(seed), "digest": weights}
     return next((row for row in read("scores") if same.items() <= row.items()), None)
 
 
 def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
-    """Keep what trained models predict for a few validation scenes, for the picture in notebook 07.
+    """Write the predictions of trained setups for the scenes in `PICTURED`.
 
     Parameters
     ----------
     names : iterable of str
-        Of `SETUPS`.
+        Setups, from `SETUPS`.
     seed : int
         Which of their models.
 
     Returns
     -------
     list of Path
-        Palette PNGs in the kept results, one a setup and scene.
+        Palette PNGs in the kept results, one per setup and scene.
     """
     dataset, paths = voc.VOCSegDataset(emojivoc.prepare(), "val"), []
     (RESULTS / "predictions").mkdir(parents=True, exist_ok=True)
@@ -620,7 +603,7 @@ def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
 
 
 def kept_predictions(name: str) -> list[Tensor]:
-    """Read the kept predictions of one setup.
+    """Read the kept predictions of a setup.
 
     Parameters
     ----------
@@ -630,12 +613,12 @@ def kept_predictions(name: str) -> list[Tensor]:
     Returns
     -------
     list of Tensor
-        Class indices, uint8 (H, W), of the validation scenes `PICTURED`.
+        Class indices, uint8 (H, W), of the validation scenes in `PICTURED`.
 
     Raises
     ------
     FileNotFoundError
-        If none are kept.
+        If no predictions are kept.
     """
     paths = sorted((RESULTS / "predictions").glob(f"{name}-*.png"))
     if not paths:
@@ -654,19 +637,19 @@ def mean_and_spread(name: str, column: str) -> tuple[float, float]:
     name : str
         One of `SETUPS`.
     column : str
-        Of the table "scores".
+        A column of the table "scores".
 
     Returns
     -------
     mean : float
-        Over the seeds.
+        The mean over the seeds.
     spread : float
         The largest value minus the smallest.
 
     Raises
     ------
     ValueError
-        If there is no such setup or column.
+        If the table lacks the setup or the column.
     """
     rows = [row for row in read("scores") if row["setup"] == name]
     if not rows or column not in rows[0]:
@@ -675,44 +658,55 @@ def mean_and_spread(name: str, column: str) -> tuple[float, float]:
     return statistics.mean(values), max(values) - min(values)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line.
+def _time(options: argparse.Namespace) -> None:
+    """Measure and keep the table "speed"."""
+    print(write("speed", measure()).read_text(encoding="utf-8"))
 
-    Parameters
-    ----------
-    arguments : list of str, optional
-        ``sys.argv`` without the program by default.
-    """
+
+def _train(options: argparse.Namespace) -> None:
+    """Train every missing checkpoint."""
+    for name, seed, path in train_all(options.setups, options.seeds):
+        print(f"{name}, seed {seed}: {read_checkpoint(path)['notes']}", flush=True)
+
+
+def _score(options: argparse.Namespace) -> None:
+    """Keep the table "scores" and the predictions that figures show."""
+    rows = []
+    for name, seed in itertools.product(options.setups, options.seeds):
+        rows.append(_kept_row(name, seed) or score_one(name, seed))
+        print(rows[-1], flush=True)
+    write("scores", rows)
+    keep_predictions(name for name in SKIPS if name in options.setups)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    """Run every missing comparison."""
+    for name, seed in compare_all(options.seeds):
+        print(f"{name}, seed {seed}: kept", flush=True)
+
+
+def _own_data(options: argparse.Namespace) -> None:
+    """Measure and keep the table "own_data"."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = own_data(Path(folder))
+        for images, seed in itertools.product(OWN_IMAGES, options.seeds):
+            rows.append(own_row(dataset, images, seed))
+            print(rows[-1], flush=True)
+    write("own_data", rows)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; ``arguments`` defaults to that of the process."""
+    actions = {"time": _time, "train": _train, "score": _score, "compare": _compare, "own-data": _own_data}
     parser = argparse.ArgumentParser(
         prog="python -m d2lseg.experiments", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("what", choices=("time", "train", "score", "compare", "own-data"))
+    parser.add_argument("what", choices=actions)
     parser.add_argument("--setups", nargs="+", default=list(SETUPS), choices=SETUPS, metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     options = parser.parse_args(arguments)
-    if options.what == "time":
-        print(write("speed", measure()).read_text(encoding="utf-8"))
-    if options.what == "train":
-        for name, seed, path in train_all(options.setups, options.seeds):
-            print(f"{name}, seed {seed}: {read_checkpoint(path)['notes']}", flush=True)
-    if options.what == "compare":
-        for name, seed in compare_all(options.seeds):
-            print(f"{name}, seed {seed}: kept", flush=True)
-    if options.what == "own-data":
-        rows = []
-        with tempfile.TemporaryDirectory() as folder:
-            clean = own_data(Path(folder))
-            for images, seed in itertools.product(OWN_IMAGES, options.seeds):
-                rows.append(own_row(clean, images, seed))
-                print(rows[-1], flush=True)
-        write("own_data", rows)
-    if options.what == "score":
-        rows = []
-        for name, seed in itertools.product(options.setups, options.seeds):
-            rows.append(_kept_row(name, seed) or score_one(name, seed))
-            print(rows[-1], flush=True)
-        write("scores", rows)
-        keep_predictions(name for name in SKIPS if name in options.setups)
+    actions[options.what](options)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import statistics
 
 import nbformat
 
-from d2lseg.exercises._engine import NOT_YET, RIGHT
+from d2lseg.exercises.verdicts import NOT_YET, RIGHT
 from tools import opening, render
 
 HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")

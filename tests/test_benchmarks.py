@@ -50,7 +50,7 @@ def test_the_textbooks_dataset_crops_and_standardises(folder):
     data = textbook.InMemory(folder, "train", (64, 64))
     image, label = data[0]
     assert image.shape == (3, 64, 64) and label.shape == (64, 64) and label.dtype == torch.int64
-    whole = torch.nn.functional.unfold(data.pictures[0][None], (64, 64)).view(3, 64, 64, -1)
+    whole = torch.nn.functional.unfold(data.images[0][None], (64, 64)).view(3, 64, 64, -1)
     assert (whole == image[..., None]).all(0).all(0).all(0).any(), "a crop is a part of its picture"
     assert len(textbook.InMemory(folder, "train", (71, 64))) == 0, "small pictures are left out"
 
@@ -266,7 +266,7 @@ def test_loaders_are_counted_from_the_fourth_batch_on(monkeypatch):
             yield torch.zeros(5, 3), None
 
     monkeypatch.setattr(measures.time, "perf_counter", lambda: clock[0])
-    assert measures.pictures_per_second(loader()) == 5 * 2 / (2 * 0.5)
+    assert measures.images_per_second(loader()) == 5 * 2 / (2 * 0.5)
 
 
 @pytest.mark.slow
@@ -300,7 +300,7 @@ def test_a_quick_run_prints_all_measures_and_writes_their_ratios_and_a_picture(t
     runs, parts = remember(monkeypatch, benchmarks, "run"), remember(monkeypatch, measures, "parts")
     growth = remember(monkeypatch, measures, "scaling")
     status = benchmarks.main(
-        ["--quick", "--json", f"{tmp_path / 'r.json'}", "--picture", f"{tmp_path / 'r.png'}"]
+        ["--quick", "--json", f"{tmp_path / 'r.json'}", "--figure", f"{tmp_path / 'r.png'}"]
     )
     ratios = json.loads((tmp_path / "r.json").read_text())
     assert list(ratios) == [
@@ -324,7 +324,7 @@ def test_a_ratio_below_its_bound_is_named(monkeypatch, capsys):
     monkeypatch.setattr(benchmarks, "run", lambda plan, folder: {"step_fp32": missed})
     monkeypatch.setattr(scenes, "draw", lambda folder, *_: folder)
     assert benchmarks.main(["--ratios-only"]) == 1
-    assert "below what it should be: step_fp32" in capsys.readouterr().out
+    assert "bound missed: step_fp32" in capsys.readouterr().out
     assert "1 (1 to 1)" in report.table({"step_fp32": missed})
 
 
@@ -336,3 +336,20 @@ def test_the_textbook_reads_what_the_loss_of_training_reads(folder):
     assert float(means.mean()) == pytest.approx(float(training.segmentation_loss(logits, labels)), rel=1e-5)
     assert images.dtype == torch.float32 and len(train_iter) == 2 and len(test_iter) == 1
     assert np.isfinite(images.numpy()).all()
+
+
+def test_our_step_is_the_first_step_of_training():
+    torch.manual_seed(0)
+    start = fcn.FCN32s(21)
+    images, labels = probe.random_batch(2, (32, 64))
+    ours = copy.deepcopy(start).train()
+    probe.train_step(ours, probe.make_optimizer(ours), images, labels, "float32")
+    trained = copy.deepcopy(start)
+    # one cycle begins at 1/25 of the peak learning rate, which is then that of `probe.make_optimizer`
+    options = {"lr": 25e-3, "weight_decay": 1e-2, "device": "cpu", "precision": "float32", "live": False}
+    training.train(trained, [(images, labels)], epochs=1, **options)
+    weights = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (start, ours, trained)]
+    moves = [weight - weights[0] for weight in weights[1:]]
+    # the first step of AdamW follows the sign of each gradient, and rounding flips a few tiny ones
+    assert (moves[0] - moves[1]).norm() < 0.05 * moves[1].norm()
+    assert torch.allclose(ours.backbone.bn1.running_mean, trained.backbone.bn1.running_mean, atol=1e-6)

@@ -1,14 +1,14 @@
-"""For every notebook: each exercise has its check, the stubs are "not yet", the solutions pass."""
+"""In every notebook, each exercise has a check, stubs are "not yet", and the solutions pass."""
 
 import importlib
 
 import pytest
 from notebook_cells import NOTEBOOKS, cells, checks, run_solutions, run_stubs
 
-from d2lseg.exercises._engine import NOT_YET, RIGHT
+from d2lseg.exercises.verdicts import NOT_YET, RIGHT
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
-SHOWN = {"number_of_classes"}  # notebook 00 shows this one in use, it does not ask it
+SHOWN = {"number_of_classes"}  # notebook 00 only demonstrates this one
 
 
 def asked(name):

@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import pytest
 from notebook_cells import cells
@@ -53,14 +53,14 @@ def test_wrong_counts(answer, text):
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        ((6 / 12, 2 / 9), "below the fraction line"),
+        ((6 / 12, 2 / 9), "in the denominator either"),
         ((9 / 12, 2 / 9), "void is not background"),
         ((66.7, 22.2), "between 0 and 1"),
         ((1.0, 2 / 9), "between 0 and 1"),
         ((6 / 9, 6 / 9), "background alone"),
-        ((6 / 9, 6 / 9 / 21), "left out of the mean"),
-        ((6 / 9, 0.5), "background, car and dog"),
-        ((6 / 9, 0), "background, car and dog"),
+        ((6 / 9, 6 / 9 / 21), "the mean leaves out"),
+        ((6 / 9, 0.5), "mean of the IoU of background, car and dog"),
+        ((6 / 9, 0), "mean of the IoU of background, car and dog"),
         ((float("nan"), 2 / 9), "between 0 and 1"),
         (("two thirds", 2 / 9), "expected two numbers"),
     ],
@@ -90,7 +90,7 @@ def test_three_digits_are_enough():
         (
             lambda n, h, w: (n * 21 * h * w * 4, n * 3 * h * w),
             "for the images, got 84",
-        ),  # the wrong way round
+        ),  # in the wrong order
         (lambda n, h, w: n * 3 * h * w, "expected two numbers"),
         (lambda n, h, w: [1, 2, 3], "expected two numbers"),
         (lambda n, h, w: n / 0, "ZeroDivisionError"),

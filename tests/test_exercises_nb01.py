@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from d2lseg.exercises import nb01
-from d2lseg.exercises._compare import tensor_fault
+from d2lseg.exercises.compare import tensor_fault
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_wrong_overlap_rules(wrong):
     "answer, words",
     [
         ((64, 16, 0), "centred on pixels 0 and 32, but are on [15.5, 47.5]"),
-        ((63, 31, 0), "should become 32 pixels, but become 1"),
+        ((63, 31, 0), "should become 32 pixels, but became 1"),
         ((63, 16, 1), "but are on [15.0, 47.0]"),
-        ((63, 15, 1), "1 cells should become 32 pixels, but become 34"),
+        ((63, 15, 1), "1 cell should become 32 pixels, but became 34"),
         ((61, 30, 31), "get no stamp"),
         ((65, 32, 31), "smaller kernel"),
         ((64, 32, 32), "0..31"),

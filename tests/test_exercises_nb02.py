@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -14,10 +14,10 @@ from d2lseg.exercises import nb02
     [
         (
             lambda f: (2 * f, f // 2),
-            "for f=3: expected (5, 1), got (6, 1)",
+            "for f=3: expected (5, 1), got (6, 1), which turns 5 cells into 16 pixels",
         ),
         (lambda f: (2 * f - 1, (f - 1) // 2), "for f=2: expected (4, 1)"),
-        (lambda f: (f, 0), "for f=2: expected (4, 1), got (2, 0)"),
+        (lambda f: (f, 0), "for f=2: expected (4, 1), got (2, 0), which turns 5 cells into 10 pixels"),
         (lambda f: (2 * f + f % 2, (f + f % 2) // 2), "for f=3"),
         (lambda f: 2 * f, "expected two numbers"),
         (lambda f: [2 * f, f // 2, 0], "expected two numbers"),

@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import pytest
 import torch
@@ -50,8 +50,8 @@ def padded(image, label, fill=voc.VOID, colour=voc.MEAN_COLOR, left=False, alway
     ("options", "text"),
     [
         ({"fill": 0}, "expected label 255, got 0"),
-        ({"colour": (0, 0, 0)}, "expected the filling (124, 116, 104), got (0, 0, 0)"),
-        ({"left": True}, "for a picture of 33 x 31"),
+        ({"colour": (0, 0, 0)}, "expected the padding (124, 116, 104), got (0, 0, 0)"),
+        ({"left": True}, "for an image of 33 x 31"),
         (
             {"always": True},
             "(3, 64, 32), got a uint8 tensor (3, 96, 64)",
@@ -83,14 +83,17 @@ STD = torch.tensor(fcn.IMAGENET_STD).view(3, 1, 1)
     ("answer", "text"),
     [
         (lambda z: ((z * STD + MEAN) * 255).clamp(0, 255).to(torch.uint8), "came back as"),
-        (lambda z: ((z * STD + MEAN) * 255).round().int().to(torch.uint8), "beyond|no byte"),
+        (
+            lambda z: ((z * STD + MEAN) * 255).round().int().to(torch.uint8),
+            "came back as|out of the range of bytes",
+        ),
         (lambda z: (z * STD + MEAN).clamp(0, 1), "expected a uint8 tensor (3, 16, 16), got a float32 tensor"),
         (lambda z: (z * STD + MEAN).round().clamp(0, 255).to(torch.uint8), "came back as"),
         (lambda z: (((z + MEAN) * STD) * 255).round().clamp(0, 255).to(torch.uint8), "came back as"),
         (lambda z: ((z * STD + MEAN) * 255).round().clamp(0, 255).permute(1, 2, 0).byte(), "(16, 16, 3)"),
     ],
 )
-def test_wrong_ways_back_are_refused(answer, text):
+def test_wrong_inverses_are_refused(answer, text):
     verdict = check.to_bytes(answer)
     assert any(refused(verdict, part) for part in text.split("|"))
 
@@ -112,9 +115,9 @@ def test_every_good_way_of_scaling_passes(options):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"pick": "bilinear"}, "values that are not in the picture"),
-        ({"smooth": "nearest"}, "bilinear"),
-        ({"size": (40, 48)}, "for 37 x 30 and factor 0.75: expected"),
+        ({"pick": "bilinear"}, "values that the original does not have"),
+        ({"smooth": "nearest"}, "the image differs from what bilinear scaling gives"),
+        ({"size": (40, 48)}, "for 37 x 30 and factor 0.75: expected the image as a uint8 tensor (3, 28, 22)"),
     ],
 )
 def test_wrong_scalings_are_refused(options, text, capsys):

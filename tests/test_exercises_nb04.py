@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import math
 
@@ -85,7 +85,7 @@ def test_wrong_heights(wrong):
 )
 def test_wrong_paddings(wrong):
     verdict = nb04.padding(wrong)
-    assert verdict.status == "wrong" and "picture and multiples of" in verdict.message
+    assert verdict.status == "wrong" and "image and multiples of" in verdict.message
 
 
 def sees_with(order=reversed, end=lambda k, p: k - 1 - p, pad=1):

@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import math
 
@@ -18,8 +18,8 @@ def seen(height, width):
     "wrong",
     [
         lambda h, w: height_only(h),
-        lambda h, w: seen(h, w) / (h * w) - 1,  # share of the picture, not of what the network sees
-        lambda h, w: h * w / seen(h, w),  # the share that is picture
+        lambda h, w: seen(h, w) / (h * w) - 1,  # share of the image, not of what the network sees
+        lambda h, w: h * w / seen(h, w),  # the share that is image
         lambda h, w: 1 - h * w / ((h // 32 + 1) * (w // 32 + 1) * 1024),  # one cell more than needed
         lambda h, w: 1 - (h // 32) * (w // 32) * 1024 / (h * w),  # cut instead of padded
         lambda h, w: 0,

@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import math
 import operator
@@ -187,7 +187,7 @@ def painted(layers):
         looks,
         lambda layers: looks(layers) - painted(layers),  # the other way
         lambda layers: abs(painted(layers) - looks(layers)),
-        lambda layers: painted(layers) - looks(layers[::-1]),  # the picture's layer last
+        lambda layers: painted(layers) - looks(layers[::-1]),  # the first layer last
         lambda layers: painted(layers) - looks(layers, lambda k, s, p, i: s * i - p + k / 2),
         lambda layers: painted(layers) - looks(layers, lambda k, s, p, i: s * i - p),  # where windows begin
         lambda layers: (painted(layers) * 2 + 1) / 2 - looks(layers),  # half a stride

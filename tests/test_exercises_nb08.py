@@ -1,4 +1,4 @@
-"""Typical wrong answers are refused, with words that help."""
+"""Typical wrong answers are refused, with a helpful message."""
 
 import math
 
@@ -53,7 +53,7 @@ def silent_error(mask, mapping):
     [
         (one_after_the_other, "at ("),
         (in_place, "you changed the caller's mask"),
-        (unknown_to_background, "expected a ValueError, and none came"),
+        (unknown_to_background, "expected a ValueError, but none came"),
         (silent_error, "name the value in it"),
         (lambda mask, mapping: torch.tensor([[mapping[v] for v in r] for r in mask.tolist()]), "KeyError"),
         (lambda mask, mapping: remap(mask, mapping).masked_fill(mask == 255, 0), "at ("),
@@ -100,7 +100,7 @@ def in_the_box(x, y, corners):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (left_of_all_edges, "the other way round"),
+        (left_of_all_edges, "in the opposite direction"),
         (winding, "a star"),
         (in_the_box, "a triangle"),
         (lambda x, y, corners: inside(x, y, corners, close=False), "a "),
@@ -132,7 +132,7 @@ def by_the_module(names, source, share):
     return lists["train"], lists["val"]
 
 
-def by_picture(names, source, share):
+def by_image(names, source, share):
     count = math.ceil(share * len(names))
     return names[count:], names[:count]
 
@@ -146,7 +146,7 @@ def by_share_of_sources(names, source, share):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (by_picture, "is in both lists"),
+        (by_image, "is in both lists"),
         (by_share_of_sources, "sources of different sizes"),
         (lambda names, source, share: split(names, source, share)[::-1], "would have enough without"),
         (lambda names, source, share: ([], names), "would have enough without"),
@@ -181,7 +181,7 @@ def agreement(first, second, classes, counted=lambda a, b: (a != 255) & (b != 25
     return metrics.scores(matrix).miou
 
 
-def picture_by_picture(first, second, classes):
+def image_by_image(first, second, classes):
     return sum(agreement([a], [b], classes) for a, b in zip(first, second, strict=True)) / len(first)
 
 
@@ -197,7 +197,7 @@ def pixels(first, second, classes):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (picture_by_picture, "expected 0."),
+        (image_by_image, "expected 0."),
         (absent_as_zero, "expected 0."),
         (pixels, "expected 0."),
         (lambda a, b, n: agreement(a, b, n, lambda x, y: y != 255), "your code raised ValueError"),

@@ -1,4 +1,4 @@
-"""Every bug is real, right repairs are accepted, the usual wrong ones are refused with words that help."""
+"""Every bug is real, correct fixes are accepted, and common wrong ones are refused with a helpful message."""
 
 import copy
 import itertools
@@ -30,11 +30,11 @@ def planted():
 
 
 def asked(source):
-    """Give the name of the function that an exercise cell is about."""
+    """Return the name of the function that an exercise cell is about."""
     return re.search(r"check\.(\w+)\(", source)[1]
 
 
-def test_the_code_to_mend_is_the_code_that_was_shown():
+def test_the_code_to_fix_is_the_code_that_was_shown():
     shown = cells(NAME, None)
     exercises = cells(NAME, "exercise")
     assert len(exercises) >= 10
@@ -117,7 +117,7 @@ def test_right_readers(right):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (only_voids_entry, "(10, 20, 30) "),
+        (only_voids_entry, "(10, 20, 30) is not one of VOC's, but came out as index 0"),
         (lambda c: read_with(torch.full((256**3,), 21), c), "expected 255, got 21"),  # void as a 22nd class
         (lambda c: read_with(torch.full((256**3,), -1), c), "expected 255, got -1"),
         (lambda c: read_with(torch.zeros(256**3), c).masked_fill(c.sum(0) == 0, 255), "expected 0, got 255"),
@@ -191,20 +191,20 @@ def only_the_image(image, label, height, width):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (always_the_same_seed, "in a direction none has moved"),
+        (always_the_same_seed, "in one direction they never moved"),
         (
             lambda x, y, h, w: (TF.center_crop(x, [h, w]), TF.center_crop(y[None], [h, w])[0]),
-            "in a direction none has moved",
+            "in one direction they never moved",
         ),
-        (one_number_for_both_axes, "in a direction none has moved"),
-        (never_the_last_row, "each that fits be possible"),
-        (never_the_last_place, "each began in the same of them, 0"),
-        (lambda x, y, h, w: voc.voc_rand_crop(x[:, 1:], y[1:], h, w), "each began in the same of them, 1"),
-        (mirrored_where_whole, "should give the whole picture"),
-        (lambda x, y, h, w: None, "gave None"),
-        (only_the_image, "different places"),
+        (one_number_for_both_axes, "in one direction they never moved"),
+        (never_the_last_row, "every position that fits should be possible"),
+        (never_the_last_place, "each one row smaller, begin in row 0"),
+        (lambda x, y, h, w: voc.voc_rand_crop(x[:, 1:], y[1:], h, w), "each one row smaller, begin in row 1"),
+        (mirrored_where_whole, "should return the whole image"),
+        (lambda x, y, h, w: None, "returned None"),
+        (only_the_image, "different positions"),
         (lambda x, y, h, w: (x, y), "expected the image with shape (3, 6, 9)"),
-        (lambda x, y, h, w: voc.voc_rand_crop(x.flip(2), y.flip(1), h, w), "not a window of the picture"),
+        (lambda x, y, h, w: voc.voc_rand_crop(x.flip(2), y.flip(1), h, w), "not a window of the original"),
         (lambda x, y, h, w: x, "expected a pair"),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_check_with_chance_in_it_leaves_the_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_symptom_tall_pictures_are_missing(planted):
+def test_symptom_tall_images_are_missing(planted):
     scenes = [emojivoc.draw_scene(i) for i in range(20)]
     tall = [pair for pair in scenes if pair[1].shape[0] > pair[1].shape[1]]
     assert tall and planted["make_crops"](tall, 160, 224) == []
@@ -283,7 +283,7 @@ def one_number_for_both_axes_or_0(image, label, height, width):
 
 
 def random_where_large(pairs, height, width):
-    """Crop large pictures at random, and the small ones always at the top left."""
+    """Crop large images at random, and small ones always at the top left."""
     return [
         voc.voc_rand_crop(image, label, height, width)
         if label.shape[0] >= height and label.shape[1] >= width
@@ -310,21 +310,24 @@ def test_right_lists_of_crops(right):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda pairs, h, w: padded_by(0, pairs, h, w), "88 pixels "),
-        (crop_pads_if_needed, "96 have a class"),
-        (resized_where_small, "the rest is void"),
-        (taken_from_the_first, "what the label is about"),
-        (filled_up_then(top_left), "14 x 16, all but one of its rows"),
-        (filled_up_then(in_the_middle), "The place should be random"),
-        (filled_up_then(one_number_for_both_axes_or_0), "all but one of its columns"),
-        (random_where_large, "15 x 11, all but one of its rows"),
+        (
+            lambda pairs, h, w: padded_by(0, pairs, h, w),
+            "the image can fill 88 pixels and the others should be void",
+        ),
+        (crop_pads_if_needed, "the others should be void, but 96 have a class"),
+        (resized_where_small, "the others should be void"),
+        (taken_from_the_first, "does not show what its label describes"),
+        (filled_up_then(top_left), "14 x 16, each one row smaller, begin in row 0"),
+        (filled_up_then(in_the_middle), "The position should be random"),
+        (filled_up_then(one_number_for_both_axes_or_0), "each one column smaller"),
+        (random_where_large, "15 x 11, each one row smaller"),
         (lambda pairs, h, w: [crop_or_whole(*pair, h, w) for pair in pairs], "shape (3, 8, 12)"),
         (lambda pairs, h, w: [voc.voc_rand_crop(*pair, h, w) for pair in pairs[:4]], "4 crops came out"),
         (lambda pairs, h, w: [padded_by(255, pairs, h, w)[0][0]] * 5, "expected a pair"),
         (lambda pairs, h, w: torch.zeros(5, 8, 12), "expected a list"),
         (
             lambda pairs, h, w: [mirrored(pair, h, w) for pair in pairs],
-            "what the label is about",
+            "does not show what its label describes",
         ),
     ],
 )
@@ -373,12 +376,12 @@ def test_right_standards(right):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda x: (x - MEAN) / STD / 255, "an ordinary picture"),
-        (lambda x: (x / 256 - MEAN) / STD, "an ordinary picture"),
-        (lambda x: (x / x.max() - MEAN) / STD, "a dim picture"),
-        (lambda x: ((x / 255 if x.max() > 1 else x) - MEAN) / STD, "a nearly black picture"),
-        (lambda x: (x // 255 - MEAN) / STD, "an ordinary picture"),
-        (lambda x: x / 255, "an ordinary picture"),
+        (lambda x: (x - MEAN) / STD / 255, "an ordinary image"),
+        (lambda x: (x / 256 - MEAN) / STD, "an ordinary image"),
+        (lambda x: (x / x.max() - MEAN) / STD, "a dim image"),
+        (lambda x: ((x / 255 if x.max() > 1 else x) - MEAN) / STD, "a nearly black image"),
+        (lambda x: (x // 255 - MEAN) / STD, "an ordinary image"),
+        (lambda x: x / 255, "an ordinary image"),
         (lambda x: (x[None] / 255 - MEAN) / STD, "expected shape"),
     ],
 )
@@ -496,14 +499,14 @@ def test_right_x32_layers(right):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (with_bias(lambda layer: nn.init.ones_(layer.bias)), "an empty map comes out as [1.0, 1.0, 1.0]"),
-        (with_bias(lambda layer: layer.bias.data.fill_(layer.bias.mean())), "an empty map comes out as"),
+        (with_bias(lambda layer: nn.init.ones_(layer.bias)), "a map of zeros comes out as [1.0, 1.0, 1.0]"),
+        (with_bias(lambda layer: layer.bias.data.fill_(layer.bias.mean())), "a map of zeros comes out as"),
         (
             lambda c: nn.ConvTranspose2d(c, c, 64, stride=32, padding=16, bias=False),
             "a map of random numbers",
         ),
         (every_class_into_every_class, "a map of random numbers"),
-        (lambda c: x32(c, bias=False).requires_grad_(False), "nothing in the layer can be trained"),
+        (lambda c: x32(c, bias=False).requires_grad_(False), "no trainable parameter left"),
         (lambda c: x32(21, bias=False), "raised"),
         (lambda c: nn.Upsample(scale_factor=32, mode="bilinear"), "a map of random numbers"),
     ],
@@ -564,9 +567,9 @@ def test_right_losses(right):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (cross_entropy_of(lambda label: label.clamp(max=20)), "void taken for class 20, tvmonitor"),
-        (cross_entropy_of(lambda label: label.where(label != 255, 0)), "void taken for class 0, background"),
-        (cross_entropy_of(lambda label: label % 255), "void taken for class 0, background"),
+        (cross_entropy_of(lambda label: label.clamp(max=20)), "void as class 20, tvmonitor"),
+        (cross_entropy_of(lambda label: label.where(label != 255, 0)), "void as class 0, background"),
+        (cross_entropy_of(lambda label: label % 255), "void as class 0, background"),
         (
             lambda z, y: F.cross_entropy(z, y.long(), ignore_index=255, reduction="sum") / y.numel(),
             "with void: expected",
@@ -619,7 +622,7 @@ def test_right_batch_losses(right):
     ("wrong", "words"),
     [
         (lambda z, y: per_image(z, y).sum() / 32, "for 4 images"),
-        (lambda z, y: per_image(z, y).sum() / 4, "for 1 images"),
+        (lambda z, y: per_image(z, y).sum() / 4, "for 1 image"),
         (lambda z, y: per_image(z, y).sum() / len(y) ** 0.5, "for 4 images"),
         (lambda z, y: per_image(z, y).max(), "for 4 images"),  # passes the test of the doubled batch
         (lambda z, y: per_image(z, y)[0], "for 4 images"),
@@ -669,15 +672,18 @@ def caught(n):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (caught, "for 3 batches: the last batch must report"),
+        (caught, "for 3 batches: there must be a report after the last batch"),
         (lambda n: every(lambda n: n // 5)(n) if n >= 5 else [n], "for 3 batches: expected a report after"),
         (every(lambda n: n / 5), "for 3 batches: expected a report after"),  # hardly anything % 0.6 is 0
         (every(lambda n: 1), "9 reports or fewer, got 10"),
-        (lambda n: range(1, n + (n < 10)), "must report, got [1, 2, 3, ..., 8, 9]"),
+        (lambda n: range(1, n + (n < 10)), "after the last batch, got [1, 2, 3, ..., 8, 9]"),
         (every(lambda n: 5), "for 3 batches: expected a report after"),
-        (every(lambda n: n // 2 if n > 5 else 1), "in 3 batches, expected one in 2"),
-        (lambda n: [i for i in range(1, n + 1) if n < 5 or i % (n // 5) == 0], "the last batch must report"),
-        (lambda n: [1, *range(1, n + 1)] if n > 4 else list(range(1, n + 1)), "that rise"),
+        (every(lambda n: n // 2 if n > 5 else 1), "up to 3 batches per report, expected at most 2"),
+        (
+            lambda n: [i for i in range(1, n + 1) if n < 5 or i % (n // 5) == 0],
+            "a report after the last batch",
+        ),
+        (lambda n: [1, *range(1, n + 1)] if n > 4 else list(range(1, n + 1)), "increasing batch numbers"),
         (lambda n: list(range(1, n + 1)) if n < 5 else 1 / 0, "raised ZeroDivisionError"),
     ],
 )
@@ -746,9 +752,9 @@ def test_right_predictions(right):
         ),
         (
             lambda m, x: predict(copy.deepcopy(m), x, mode=True),
-            "in the batch than ",
+            "other classes in the batch than on its own",
         ),
-        (lambda m, x: predict(m, x).flip(0), "in the batch than "),
+        (lambda m, x: predict(m, x).flip(0), "other classes in the batch than on its own"),
         (lambda m, x: m.eval()(x), "expected shape"),
         (lambda m, x: predict(m, x)[0], "expected shape"),
         (lambda m, x: predict(m, x).tolist(), "expected a tensor, got list"),
@@ -765,7 +771,7 @@ def test_a_check_puts_the_gradients_back():
     assert torch.is_grad_enabled()
 
 
-def test_symptom_evaluation_loses_pictures_and_pixels(planted):
+def test_symptom_evaluation_loses_images_and_pixels(planted):
     scenes = [emojivoc.draw_scene(i) for i in range(10)]
     torch.manual_seed(0)
     attempts = [
@@ -776,13 +782,13 @@ def test_symptom_evaluation_loses_pictures_and_pixels(planted):
 
 
 def filled_up(pairs):
-    """Put whole pictures into batches of four, filled up with void at random places."""
+    """Put whole images into batches of four, filled up with void at random places."""
     large = [voc.voc_rand_crop(*pair, 200, 160) for pair in pairs]
     return DataLoader(large, batch_size=4)
 
 
 def in_tiles(pairs):
-    """Cut each picture in two, one half a batch."""
+    """Cut each image in two, and make each half a batch."""
     return [
         (x[None], y[None])
         for image, label in pairs
@@ -845,13 +851,13 @@ def resized(image, label):
         (cropped(lambda x, y: voc.voc_rand_crop(x, y, 96, 96), batch_size=1), "labelled pixels"),
         (cropped(centre), "labelled pixels"),
         (cropped(resized), "labelled pixels"),
-        (cropped(lambda x, y: voc.voc_rand_crop(x, y, 200, 160), drop_last=True), "picture 8 (166 x 94) has"),
+        (cropped(lambda x, y: voc.voc_rand_crop(x, y, 200, 160), drop_last=True), "image 8 (166 x 94) has"),
         (lambda pairs: DataLoader(pairs, batch_size=8), "raised"),
         (lambda pairs: pairs, "expected batches"),
         (lambda pairs: DataLoader([(x.flip(2), y) for x, y in pairs], 1), "have been moved or changed"),
-        (cropped(filled_with_0), "no picture here has class 0"),
-        (cropped(centred_in_0, batch_size=2), "no picture here has class 0"),
-        (cropped(void_forgotten, batch_size=1), "no picture here has class 0"),
+        (cropped(filled_with_0), "no image here has class 0"),
+        (cropped(centred_in_0, batch_size=2), "no image here has class 0"),
+        (cropped(void_forgotten, batch_size=1), "no image here has class 0"),
         (cropped(brightened, batch_size=1), "have been moved or changed"),
         (cropped(resized_smoothly), "labelled pixels"),
         (lambda pairs: [label[None] for _, label in pairs], "batches of two tensors"),
@@ -883,7 +889,7 @@ def joined(batches, num_classes):
     return scored([(guess, label)], num_classes)[0]
 
 
-def weighted_by_pictures(batches, num_classes):
+def weighted_by_images(batches, num_classes):
     lengths = [len(label) for _, label in batches]
     return sum(n * s for n, s in zip(lengths, scored(batches, num_classes), strict=True)) / sum(lengths)
 
@@ -906,8 +912,8 @@ def test_right_means(right):
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda b, n: sum(scored(b, n)) / len(b),  # the repair that comes to mind first
-        weighted_by_pictures,
+        lambda b, n: sum(scored(b, n)) / len(b),  # the fix that comes to mind first
+        weighted_by_images,
         lambda b, n: min(1.0, sum(scored(b, n))),
         lambda b, n: scored(b, n)[-1],
         lambda b, n: max(scored(b, n)),
@@ -920,13 +926,13 @@ def test_right_means(right):
 )
 def test_wrong_means(wrong):
     verdict = nb09.mean_iou(wrong)
-    assert verdict.status == "wrong" and "nine pictures in" in verdict.message
+    assert verdict.status == "wrong" and "nine images in" in verdict.message
 
 
 @pytest.mark.parametrize("check", ["read_colours", "mean_iou", "report_batches", "count_pixels"])
 def test_a_missing_return_is_wrong(check):
     verdict = getattr(nb09, check)(lambda *given: None)
-    assert verdict.status == "wrong" and "gave None" in verdict.message
+    assert verdict.status == "wrong" and "returned None" in verdict.message
     assert getattr(nb09, check)(...).status == "not yet"
 
 
@@ -998,16 +1004,16 @@ def test_right_counts(right):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (classes_mixed, "which the network never says"),
+        (classes_mixed, "which the network never predicts"),
         (side_of(64), "pixels of background"),
         (side_of(256), "pixels of background"),
         (lambda n, x, y: logits_enlarged(n, x, y[:96, :88]), "pixels of background"),
         (lambda n, x, y: logits_enlarged(n, x, y.where(y != 255, 0)), "pixels of background"),
         (
             lambda n, x, y: logits_enlarged(n, x.flip(1), y),
-            "lie on each other",
+            "Are the prediction and the mask aligned?",
         ),
-        (lambda n, x, y: logits_enlarged(n, x, y.T), "lie on each other"),
+        (lambda n, x, y: logits_enlarged(n, x, y.T), "aligned"),
         (lambda n, x, y: F.interpolate(small_logits(n, x), 32).argmax(1), "expected a matrix (21, 21)"),
         (lambda n, x, y: 0.5, "expected a matrix (21, 21), got float"),
         (lambda n, x, y: metrics.confusion_matrix(small_logits(n, x).argmax(1)[0], y, 21), "same shape"),
@@ -1020,4 +1026,4 @@ def test_wrong_counts(wrong, words):
 
 def test_a_wrong_prediction_is_drawn():
     nb09.count_pixels(classes_mixed)
-    assert [ax.get_title() for ax in plt.gcf().axes] == ["the picture", "its mask"]
+    assert [ax.get_title() for ax in plt.gcf().axes] == ["the image", "its mask"]

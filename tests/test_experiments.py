@@ -20,7 +20,7 @@ def draw(folder, n_train=8, n_val=4, styles=emojivoc.STYLES, _prepare=emojivoc.p
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A course of the size of a test: 12 scenes, two setups of two steps, results in a folder of its own."""
+    """Experiments small enough for a test: 12 scenes, setups of 2 and 3 steps, an empty results folder."""
     folder = emojivoc.prepare(tmp_path / "data", n_train=8, n_val=4)
     monkeypatch.setenv("D2LSEG_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(experiments.emojivoc, "prepare", lambda: folder)
@@ -54,31 +54,71 @@ def test_train_and_score_by_the_command_line(small, capsys):
     values = [float(row["miou"]) for row in rows[2:]]
     mean, spread = experiments.mean_and_spread("8s", "miou")
     assert mean == pytest.approx(sum(values) / 2) and spread == pytest.approx(abs(values[0] - values[1]))
-    kept = experiments.kept_predictions(
-        "8s",
-    )
+    kept = experiments.kept_predictions("8s")
     dataset = voc.VOCSegDataset(small, "val")
     for guess, (image, _) in zip(kept, dataset, strict=False):
         assert guess.shape == image.shape[1:]
     assert len(kept) == 2
 
 
-def test_only_what_was_trained_again_is_scored_again(small, monkeypatch):
+def save_other(path, weights, **notes):
+    """Save a checkpoint again, with other weights or with other notes."""
+    model = fcn.load(path)
+    if weights:
+        torch.nn.init.normal_(model.score.bias)
+    fcn.save(model, path, **(model.notes | notes))
+
+
+def test_only_changed_weights_are_scored_again(small, monkeypatch):
     chosen = ["--seeds", "0", "--setups", "32s", "8s"]
     experiments.main(["train", *chosen])
     experiments.main(["score", *chosen])
     before, score_one, scored = experiments.read("scores"), experiments.score_one, []
     monkeypatch.setattr(experiments, "score_one", lambda *which: scored.append(which) or score_one(*which))
     experiments.main(["score", *chosen])
-    assert scored == [] and experiments.read("scores") == before
-    experiments.checkpoint("8s", 0).unlink()
-    experiments.main(["train", *chosen])
+    save_other(experiments.checkpoint("32s", 0), weights=False, seconds=1.5)
+    experiments.main(["score", *chosen])
+    assert scored == [] and experiments.read("scores") == before, "the same weights have the same scores"
+    save_other(experiments.checkpoint("8s", 0), weights=True)
     experiments.main(["score", *chosen])
     assert scored == [("8s", 0)]
-    assert experiments.read("scores")[1]["seconds"] != before[1]["seconds"]
+    after = experiments.read("scores")
+    assert after[0] == before[0] and after[1]["digest"] != before[1]["digest"]
+    assert after[1]["seconds"] == before[1]["seconds"], "the time of training does not identify a model"
 
 
-def test_training_goes_on_where_it_stopped(small):
+@pytest.mark.parametrize("keep_column", [True, False])
+def test_rows_without_a_digest_are_read_but_belong_to_no_checkpoint(small, monkeypatch, keep_column):
+    experiments.main(["train", "--seeds", "0", "--setups", "32s"])
+    experiments.main(["score", "--seeds", "0", "--setups", "32s"])
+    (row,) = experiments.read("scores")
+    old = row | {"digest": ""} if keep_column else {k: v for k, v in row.items() if k != "digest"}
+    experiments.write("scores", [old])
+    assert experiments.mean_and_spread("32s", "miou") == (float(row["miou"]), 0)
+    experiments.main(["score", "--seeds", "0", "--setups", "32s"])
+    assert experiments.read("scores") == [row]
+
+
+def test_the_digest_changes_with_each_part_of_the_weights():
+    state = {"weight": torch.arange(6.0).view(2, 3), "steps": torch.tensor(7)}
+    digests = [
+        experiments.digest(changed)
+        for changed in (
+            state,
+            state | {"steps": torch.tensor(8)},
+            state | {"weight": torch.arange(6.0).view(3, 2)},
+            state | {"weight": torch.arange(6.0).view(2, 3).nextafter(torch.tensor(9.0))},
+            state | {"weight": torch.arange(6.0, dtype=torch.float64).view(2, 3)},
+            state | {"weight": torch.arange(6).to(torch.bfloat16).view(2, 3)},
+            {"bias": state["weight"], "steps": state["steps"]},
+        )
+    ]
+    assert len(set(digests)) == len(digests) and all(len(digest) == 16 for digest in digests)
+    mirrored = {"steps": state["steps"], "weight": state["weight"].T.contiguous().T}
+    assert experiments.digest(mirrored) == digests[0], "neither order nor memory layout matters"
+
+
+def test_training_resumes_with_the_missing_checkpoints(small):
     first = experiments.train_one("32s", 0)
     before = first.stat().st_mtime_ns
     assert [path for *_, path in experiments.train_all(["32s"], [0, 1])] == [
@@ -96,7 +136,7 @@ def test_time_by_the_command_line(small, monkeypatch, capsys):
     experiments.main(["time"])
     rows = experiments.read("speed")
     assert [row["kind"] for row in rows] == ["32s", "8s"]
-    assert all(float(row["ms_step"]) > 0 and float(row["ms_picture"]) > 0 for row in rows)
+    assert all(float(row["ms_step"]) > 0 and float(row["ms_image"]) > 0 for row in rows)
     assert int(rows[0]["parameters"]) == sum(p.numel() for p in fcn.FCN32s().parameters())
     assert "ms_step_spread" in capsys.readouterr().out
 
@@ -174,7 +214,7 @@ def test_missing_results_name_the_command(small):
 
 
 def naive_ceiling(label, stride, classes):
-    """Shares by loops, then torch's own enlarging."""
+    """Compute the shares in loops and enlarge them with torch's interpolation."""
     height, width = (-(-n // stride) for n in label.shape)
     cells = torch.zeros(1, classes, height, width)
     for i in range(label.shape[0]):
@@ -198,7 +238,7 @@ def test_shrink_and_enlarge_equals_loops(height, width, stride, seed):
     torch.testing.assert_close(won, shares.amax(0), atol=1e-6, rtol=0)  # ties may go either way
 
 
-def test_stride_one_gives_every_label_back_and_coarse_strides_lose():
+def test_stride_one_returns_every_label_and_coarse_strides_lose():
     torch.manual_seed(0)
     label = torch.randint(21, (40, 50), dtype=torch.uint8)
     label[0, :5] = 255
@@ -265,3 +305,27 @@ def test_fcn_8s_reaches_what_the_readme_promises():
 def test_the_readme_shows_the_kept_table():
     readme = Path(__file__).resolve().parent.parent / "README.md"
     assert results.experiments_table() in readme.read_text(encoding="utf-8")
+
+
+def test_the_baseline_is_that_of_the_scenes_given(small):
+    dataset = voc.VOCSegDataset(small, "val")
+    labels = [label for _, label in dataset]
+    zeros = sum(int((label == 0).sum()) for label in labels)
+    share = zeros / sum(int((label != 255).sum()) for label in labels)
+    line = results.baseline_line(dataset)
+    assert f"{share:.3f} in pixel accuracy" in line and "on the 4 validation scenes" in line
+
+
+def test_the_readme_quotes_the_baseline_of_the_200_validation_scenes():
+    readme = Path(__file__).resolve().parent.parent / "README.md"
+    assert "in mIoU on the 200 validation scenes." in readme.read_text(encoding="utf-8")
+
+
+def test_the_figure_shows_kept_predictions_and_needs_no_checkpoint(small, tmp_path, monkeypatch):
+    dataset, shown = voc.VOCSegDataset(small, "val"), []
+    labels = [dataset[i][1] for i in experiments.PICTURED]
+    monkeypatch.setattr(experiments, "kept_predictions", lambda name: shown.append(name) or labels)
+    path = tmp_path / "docs" / "prediction.png"
+    results.draw(dataset, path)
+    assert shown == ["32s"] and path.read_bytes()[:4] == b"\x89PNG"
+    assert not experiments.checkpoint("32s", 0).exists()

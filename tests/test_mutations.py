@@ -1,4 +1,4 @@
-"""Good files damaged at random end in a result or a named error; `tools.mutate` would see another end."""
+"""Damaged files lead to a result or a named error, and `tools.mutate` would notice anything else."""
 
 import functools
 import multiprocessing
@@ -23,7 +23,6 @@ QUICK = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(backbones, "BACKBONES", dict(backbones.BACKBONES))
-    monkeypatch.setattr(backbones, "make_backbone", backbones.make_backbone)
     return mutate.Bench(tmp_path)
 
 
@@ -33,7 +32,7 @@ def test_damaged_files_end_in_a_result_or_a_named_error():
     surprises = [o for o in outcomes if o.surprise]
     assert not surprises, "\n".join(f"case {o.seed}, {o.kind} by {o.user}: {o.surprise}" for o in surprises)
     assert {o.seed for o in outcomes} == set(range(COUNT))
-    # most damage is noticed, and some is not: both ends are met for every kind of file
+    # most damage is noticed, and some is not: every kind of file has both outcomes
     for name, kind in mutate.KINDS.items():
         for user in kind.users:
             results = {o.result for o in outcomes if (o.kind, o.user) == (name, user)}
@@ -42,6 +41,13 @@ def test_damaged_files_end_in_a_result_or_a_named_error():
                 user,
                 results,
             )
+
+
+def test_the_tiny_backbone_is_built_by_the_public_function(bench):
+    backbone = backbones.make_backbone(mutate.TINY)
+    assert [name for name, _ in backbone.named_children()] == ["stage0", "stage1", "stage2"]
+    assert sum(p.numel() for p in backbone.parameters()) < 1000
+    assert bench.checkpoint.stat().st_size < 50_000
 
 
 def test_a_case_is_the_same_again(bench):
@@ -76,11 +82,11 @@ def test_every_way_of_damage_changes_most_files(bench, name):
         (ValueError("something is wrong"), "names no file"),
     ],
 )
-def test_another_end_would_be_a_surprise(bench, monkeypatch, error, words):
+def test_any_other_outcome_is_a_surprise(bench, monkeypatch, error, words):
     def broken(path):
         raise error
 
-    monkeypatch.setattr(bench, "load", broken)
+    monkeypatch.setitem(bench.readers, "load", broken)
     (outcome,) = mutate.case(bench, 5)
     assert outcome.kind == "checkpoint" and words in outcome.surprise
 
@@ -91,17 +97,17 @@ def test_a_case_that_computes_for_too_long_is_a_surprise(bench, monkeypatch):
     assert outcome.surprise == "took 0 s"
 
 
-def test_an_error_that_names_the_file_is_none(bench, monkeypatch):
+def test_an_error_that_names_the_file_is_no_surprise(bench, monkeypatch):
     def refuse(path):
         raise ValueError(f"{path}: broken")
 
-    monkeypatch.setattr(bench, "load", refuse)
+    monkeypatch.setitem(bench.readers, "load", refuse)
     (outcome,) = mutate.case(bench, 5)
     assert (outcome.result, outcome.surprise) == ("ValueError", "")
 
 
 def ill(seeds, pipe, memory, how):
-    """Stand in for the process: case 2 goes wrong, the others go well."""
+    """Replace the process: case 2 goes wrong, the others go well."""
     pipe.send(None)
     for seed in seeds:
         if seed == 2:
@@ -111,7 +117,7 @@ def ill(seeds, pipe, memory, how):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["hang", "crash"])
-def test_a_hang_and_a_crash_are_seen_and_the_others_go_on(monkeypatch, how):
+def test_a_hang_and_a_crash_are_noticed_and_the_other_cases_run(monkeypatch, how):
     monkeypatch.setattr(mutate, "LIMIT", 0.5)  # six times that on the clock is a hang
     outcomes = list(mutate.run(range(4), work=functools.partial(ill, how=how), method=QUICK))
     assert [(o.seed, o.result) for o in outcomes] == [(0, "result"), (1, "result"), (2, how), (3, "result")]
@@ -119,7 +125,7 @@ def test_a_hang_and_a_crash_are_seen_and_the_others_go_on(monkeypatch, how):
 
 
 def never(seeds, pipe, memory):
-    """Stand in for a process that dies at once."""
+    """Replace the process by one that ends at once."""
 
 
 def test_a_process_that_cannot_start_is_named():
@@ -131,7 +137,7 @@ class Pipe(list):
     send = list.append
 
 
-@pytest.mark.parametrize(("limit", "words"), [(2**20, "filled 1.0 GiB"), (2**31, "")])
+@pytest.mark.parametrize(("limit", "words"), [(2**20, "used 1.0 GiB"), (2**31, "")])
 def test_what_takes_too_much_memory_is_a_surprise(bench, monkeypatch, limit, words):
     used, pipe, threads = iter([0, 0, 2**30]), Pipe(), torch.get_num_threads()
     monkeypatch.setattr(mutate, "_most_memory", lambda: next(used))
@@ -142,8 +148,10 @@ def test_what_takes_too_much_memory_is_a_surprise(bench, monkeypatch, limit, wor
     assert [(seed, outcomes[0].surprise) for seed, outcomes in pipe[1:]] == [(5, ""), (11, words)]
 
 
-@pytest.mark.skipif(not mutate._most_memory(), reason="this system does not tell what a process has filled")
-def test_filled_memory_is_seen():
+@pytest.mark.skipif(
+    not mutate._most_memory(), reason="this system does not report the peak memory of a process"
+)
+def test_used_memory_is_measured():
     code = (
         "from tools import mutate as m; a = m._most_memory(); b = bytearray(2**29); b[::4096] = b[::4096]; "
     )

@@ -7,7 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_rules import all_faults, exercise_faults, opening_faults
 
-from d2lseg.exercises._engine import NOT_YET, RIGHT
+from d2lseg.exercises.verdicts import NOT_YET, RIGHT
 from tools import commands, opening
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,23 +23,23 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_first_picture_is_shown_as_an_overlay(folder):
+def test_the_first_image_is_shown_as_an_overlay(folder):
     shown = DatasetBrowser(folder)
     image, label = voc.VOCSegDataset(folder)[0]
-    assert torch.equal(shown.picture, plotting.overlay(image, label, 0.6))
+    assert torch.equal(shown.pixels, plotting.overlay(image, label, 0.6))
     assert shown.split.options == ("train", "val") and shown.index.max == 4
     assert shown.caption.value == browser.describe("train_00", label)
     drawn = browser.draw(image, label, "overlay", 0.6, "train_00")
     assert shown.image.value == browser.png(drawn)
 
 
-def test_the_slider_changes_picture_label_and_caption(folder):
+def test_the_slider_changes_pixels_label_and_caption(folder):
     shown, plain = DatasetBrowser(folder), voc.VOCSegDataset(folder)
     for index in (3, 1, 4):
         before = shown.image.value
         shown.index.value = index
         image, label = plain[index]
-        assert torch.equal(shown.label, label) and torch.equal(shown.picture, plotting.overlay(image, label))
+        assert torch.equal(shown.label, label) and torch.equal(shown.pixels, plotting.overlay(image, label))
         assert shown.caption.value.startswith(f"train_0{index}: {label.shape[0]} x {label.shape[1]} pixels")
         assert np.abs(pixels(shown.image.value) - pixels(before)).max() > 100
 
@@ -57,21 +57,21 @@ def test_the_list_changes_the_dataset_and_starts_at_its_top(folder):
 def test_opacity_and_view_change_the_pixels_as_they_say(folder):
     shown = DatasetBrowser(folder, opacity=0)
     image, label = voc.VOCSegDataset(folder)[0]
-    assert torch.equal(shown.picture, image)
+    assert torch.equal(shown.pixels, image)
     shown.opacity.value = 1.0
     objects = label != 0
-    assert torch.equal(shown.picture[:, objects], voc.label2image(label)[:, objects])
-    assert torch.equal(shown.picture[:, ~objects], image[:, ~objects])
+    assert torch.equal(shown.pixels[:, objects], voc.label2image(label)[:, objects])
+    assert torch.equal(shown.pixels[:, ~objects], image[:, ~objects])
     full = pixels(shown.image.value)
     shown.opacity.value = 0.5
     assert not np.array_equal(pixels(shown.image.value), full)
     shown.view.value = "mask"
-    assert torch.equal(shown.picture, voc.label2image(label))
+    assert torch.equal(shown.pixels, voc.label2image(label))
     shown.view.value = "image"
-    assert torch.equal(shown.picture, image)
+    assert torch.equal(shown.pixels, image)
 
 
-def test_every_picture_has_the_same_size(folder):
+def test_every_image_has_the_same_size(folder):
     shown = DatasetBrowser(folder)
     sizes = set()
     for index in range(5):
@@ -95,7 +95,7 @@ def test_describe_gives_the_shares_of_all_pixels():
     assert browser.describe("x", label) == text
 
 
-def test_broken_files_are_told_not_hidden(folder):
+def test_broken_files_are_reported_not_hidden(folder):
     shown = DatasetBrowser(folder)
     (folder / "JPEGImages" / "train_02.jpg").write_text("broken")
     before = shown.image.value
@@ -149,7 +149,7 @@ def test_names_and_colours_are_those_of_the_folder(tmp_path):
     classes.write_classes(tmp_path / "classes.txt", own)
     shown = DatasetBrowser(tmp_path)
     shown.view.value = "mask"
-    assert torch.equal(shown.picture, voc.label2image(label, own.colormap))
+    assert torch.equal(shown.pixels, voc.label2image(label, own.colormap))
     assert "cup" in shown.caption.value and "aeroplane" not in shown.caption.value
     figure = browser.draw(*shown.dataset[0], classes=own)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"cup", "pen"}

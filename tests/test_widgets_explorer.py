@@ -45,7 +45,7 @@ def test_each_step_adds_one_stamp():
         assert torch.equal(after - before, want) and torch.equal(n1 - n0, here)
 
 
-def test_a_slider_changes_state_numbers_picture_and_caption():
+def test_a_slider_changes_state_numbers_figure_and_caption():
     shown = TransposedConvExplorer(step=9)
     for name, value in [
         ("kernel_size", 4),
@@ -84,7 +84,7 @@ def test_padding_is_hatched_and_no_padding_is_not():
     assert grey(State(3, 3, 2, 1, 0, 0)) > 10 * grey(State(3, 3, 2, 0, 0, 0)) + 100
 
 
-def test_the_picture_keeps_its_size_in_every_state():
+def test_the_figure_keeps_its_size_in_every_state():
     sizes = {
         pixels(explorer.png(explorer.draw(State(2, k, s, 0, 0, 4)))).shape
         for k, s in itertools.product((1, 5), (1, 4))
@@ -154,5 +154,5 @@ def test_it_is_a_plain_widget_and_draws_without_pyplot():
 def test_impossible_states_are_refused():
     with pytest.raises(ValueError, match="nothing is left"):
         State(1, 2, 1, 1, 0, 0)
-    with pytest.raises(ValueError, match=r"step is 5, but must lie in 0\.\.4"):
+    with pytest.raises(ValueError, match=r"step must be in 0\.\.4, got 5"):
         TransposedConvExplorer(input_size=2, step=5)

@@ -1,1 +1,1 @@
-"""What stands behind ``tasks.py``; not part of the installed package."""
+"""The code behind ``tasks.py``; not part of the installed package."""

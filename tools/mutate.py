@@ -1,13 +1,12 @@
-"""Damage good files at random and see how the module takes it.
+"""Damage valid files at random and test how the module responds.
 
-``python -m tools.mutate --count 5000 --seed 1`` prints how each case ended. A case has a number, on which all
-depends. It takes a small valid dataset or checkpoint, spoils one file, and gives it to `VOCSegDataset`,
-`doctor`, `fcn.load` and `prediction.predict`. Each must end in a result, or in a ValueError,
-FileNotFoundError or PermissionError that names a file. Anything else is a surprise:
-``python -m tools.mutate --only CASE`` does it again.
+``python -m tools.mutate --count 5000 --seed 1`` prints how the cases ended. A case is determined by its
+number. It damages one file of a small valid dataset or checkpoint, and passes it to `VOCSegDataset`,
+`doctor`, `fcn.load` and `prediction.predict`. Each of them must return a result, or raise a ValueError,
+FileNotFoundError or PermissionError that names a file. Anything else is a surprise, and so is a case that
+uses gigabytes of memory. ``python -m tools.mutate --only CASE`` repeats a case.
 
-The cases run in a process of their own, so that one that hangs or crashes is seen and the others go on. One
-that takes gigabytes is a surprise, too.
+The cases run in a separate process, so that a hang or a crash is noticed and the remaining cases still run.
 """
 
 from __future__ import annotations
@@ -38,11 +37,13 @@ from torch import nn
 from d2lseg import backbones, fcn, prediction, voc
 from d2lseg.datasets import doctor
 
-LIMIT = 10.0  # seconds of computing that a reader may take; much longer on the clock is a hang
-MEMORY = 2**31  # bytes that a case may fill beyond what was in use before
+LIMIT = 10.0  # seconds of CPU time allowed per reader; several times that on the clock is a hang
+MEMORY = 2**31  # bytes that a case may use beyond what was in use before
 NAMED = (ValueError, FileNotFoundError, PermissionError)
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-TINY = "tiny"  # a backbone that only this tool has
+# The tiny backbone goes by the name of a network that torchvision knows and builds quickly; see
+# `add_tiny_backbone`.
+TINY = "squeezenet1_1"
 ODD_LINES = (
     "", " ", "../up", "..", ".", "/etc/hosts", "a/b", "a\\b", "C:x", "x" * 300, "x" * 70000, "b 1", "a.jpg",
     "A", "\u0000", "a\u0000b", "\ufeff", "\u202e", "é", "e\u0301", "\x1b[2J", "road 1 2 3", "road 1 2 999",
@@ -55,36 +56,36 @@ ODD_LINES = (
 
 
 def _span(rng: random.Random, size: int) -> slice:
-    """Choose a part, mostly a short one."""
+    """Choose a part of the file, usually a short one."""
     start = rng.randrange(size + 1)
     return slice(start, min(size, start + int(2 ** rng.uniform(0, 10))))
 
 
 def flip_bits(rng: random.Random, data: bytearray) -> None:
-    """Turn over one to twenty bits."""
+    """Flip one to twenty bits."""
     for _ in range(rng.randint(1, 20)):
         if data:
             data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
 
 
 def delete(rng: random.Random, data: bytearray) -> None:
-    """Take a part out."""
+    """Remove a part."""
     del data[_span(rng, len(data))]
 
 
 def insert(rng: random.Random, data: bytearray) -> None:
-    """Put random bytes, or a part of the file, anywhere."""
+    """Insert random bytes, or a copy of a part of the file."""
     place = rng.randrange(len(data) + 1)
     data[place:place] = rng.choice([rng.randbytes(rng.randint(1, 100)), bytes(data[_span(rng, len(data))])])
 
 
 def truncate(rng: random.Random, data: bytearray) -> None:
-    """Cut the end off."""
+    """Cut off the end."""
     del data[rng.randrange(len(data) + 1) :]
 
 
 def swap(rng: random.Random, data: bytearray) -> None:
-    """Exchange two blocks."""
+    """Swap two blocks."""
     a, b, size = rng.randrange(len(data) + 1), rng.randrange(len(data) + 1), rng.choice([4, 64, 512])
     one, two = bytes(data[a : a + size]), bytes(data[b : b + size])
     if len(one) == len(two):
@@ -92,13 +93,13 @@ def swap(rng: random.Random, data: bytearray) -> None:
 
 
 def zero(rng: random.Random, data: bytearray) -> None:
-    """Write zeros over a part, as a disk that lost a sector does."""
+    """Overwrite a part with zeros, as a disk with a lost sector would return it."""
     part = _span(rng, len(data))
     data[part] = bytes(part.stop - part.start)
 
 
 def edit_header(rng: random.Random, data: bytearray) -> None:
-    """Write an extreme number among the first bytes, where sizes are."""
+    """Write an extreme number into the first bytes, where sizes are stored."""
     code = rng.choice(["<B", "<H", ">H", "<I", ">I"])
     limit = 256 ** struct.calcsize(code)
     number = struct.pack(code, rng.choice([n for n in EXTREMES if n < limit]))
@@ -110,20 +111,7 @@ OPERATIONS = (flip_bits, delete, insert, truncate, swap, zero, edit_header)
 
 
 def damage(rng: random.Random, content: bytes) -> bytes:
-    """Damage bytes in one to three ways.
-
-    Parameters
-    ----------
-    rng : random.Random
-        Where the chance comes from.
-    content : bytes
-        Of a good file.
-
-    Returns
-    -------
-    bytes
-        Of a bad one, most likely.
-    """
+    """Return the content of a file, damaged in one to three ways."""
     data = bytearray(content)
     for _ in range(rng.randint(1, 3)):
         rng.choice(OPERATIONS)(rng, data)
@@ -131,7 +119,7 @@ def damage(rng: random.Random, content: bytes) -> bytes:
 
 
 def damage_png(rng: random.Random, content: bytes) -> bytes:
-    """Damage a chunk of a PNG and mend its checksum, so that a reader believes it."""
+    """Damage a chunk of a PNG and fix its checksum, so that a reader trusts it."""
     chunks, place = [], 8
     while place < len(content):
         (size,) = struct.unpack_from(">I", content, place)
@@ -154,7 +142,7 @@ def damage_png(rng: random.Random, content: bytes) -> bytes:
 
 
 def _header(rng: random.Random, body: bytes) -> bytes:
-    """Change size, bits or colour type of a PNG."""
+    """Change the size, bit depth or colour type of a PNG."""
     values = list(struct.unpack(">IIBBBBB", body))
     place = rng.randrange(7)
     values[place] = rng.choice([*EXTREMES, 13000, 20]) if place < 2 else rng.randrange(20)
@@ -162,7 +150,7 @@ def _header(rng: random.Random, body: bytes) -> bytes:
 
 
 def damage_jpeg(rng: random.Random, content: bytes) -> bytes:
-    """Change the size in the header of a JPEG, or put broken EXIF data in."""
+    """Change the size in the header of a JPEG, or insert broken EXIF data."""
     data, frame = bytearray(content), content.find(b"\xff\xc0")
     if rng.random() < 0.5:
         struct.pack_into(">HH", data, frame + 5, *rng.choices([0, 1, 24, 33, 2000, 65535], k=2))
@@ -191,7 +179,7 @@ def damage_text(rng: random.Random, content: bytes) -> bytes:
 
 
 def damage_archive(rng: random.Random, content: bytes) -> bytes:
-    """Damage a part of a checkpoint's archive, and write the archive anew, with the right checksums."""
+    """Damage a part of a checkpoint's archive, and write the archive again with correct checksums."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     names = list(parts)
@@ -211,7 +199,7 @@ def damage_archive(rng: random.Random, content: bytes) -> bytes:
 
 
 def damage_content(rng: random.Random, content: bytes) -> bytes:
-    """Write a checkpoint that torch loads and that holds something else than it should."""
+    """Write a checkpoint that torch can load, but whose content is wrong."""
     whole = torch.load(io.BytesIO(content), weights_only=True)
     odd = rng.choice(
         [
@@ -237,7 +225,7 @@ def damage_content(rng: random.Random, content: bytes) -> bytes:
 
 
 def _other(rng: random.Random, tensor: torch.Tensor) -> torch.Tensor:
-    """Give a tensor of another kind in the place of a good one."""
+    """Return a tensor of another kind to replace a valid one."""
     makers = [
         lambda: torch.full_like(tensor, rng.choice([float("nan"), float("inf"), 1e30]), dtype=torch.float32),
         lambda: tensor.to(
@@ -252,11 +240,11 @@ def _other(rng: random.Random, tensor: torch.Tensor) -> torch.Tensor:
     return rng.choice(makers)()
 
 
-# ------------------------------------------------------------------ what is damaged, and who reads it
+# ------------------------------------------------------------------ damaged files and their readers
 
 
-def _tiny_backbone() -> nn.Sequential:
-    """Make a backbone like the others, of a few hundred numbers: its checkpoint is read in a millisecond."""
+def _tiny_stages() -> OrderedDict[str, nn.Module]:
+    """Make a backbone of a few hundred parameters, whose checkpoint is read in a millisecond."""
     stages = OrderedDict()
     for i, (before, after, shrink) in enumerate([(3, 4, 8), (4, 4, 2), (4, 6, 2)]):
         layers = (
@@ -266,30 +254,28 @@ def _tiny_backbone() -> nn.Sequential:
             nn.ReLU(),
         )
         stages[f"stage{i}"] = nn.Sequential(*layers)
-    return nn.Sequential(stages)
+    return stages
 
 
 def add_tiny_backbone() -> None:
-    """Make a backbone named ``TINY`` known to the module; a real one has 45 MB, too many to damage often."""
-    if TINY in backbones.BACKBONES:
-        return
-    taps, make = ("stage0", "stage1", "stage2"), backbones.make_backbone
+    """Register a tiny backbone, because a real one takes 45 MB, too much to damage often.
+
+    `backbones.make_backbone` builds the network of torchvision that ``TINY`` names, and takes the stages from
+    the design. This design ignores that network and makes its own stages.
+    """
     backbones.BACKBONES[TINY] = backbones.Design(
-        "a tiny backbone", OrderedDict, taps, (4, 4, 6), False, True, "fc."
-    )
-    backbones.make_backbone = lambda name, weights=None: (
-        _tiny_backbone() if name == TINY else make(name, weights)
+        title="a tiny backbone",
+        stages=lambda network: _tiny_stages(),
+        taps=("stage0", "stage1", "stage2"),
+        channels=(4, 4, 6),
+        centred_on_corner=False,
+        batch_norm=True,
+        head="fc.",
     )
 
 
 class Bench:
-    """A small dataset and a checkpoint, all good, in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Where they are written.
-    """
+    """A small valid dataset and a checkpoint in a folder, and the readers of their files."""
 
     def __init__(self, folder: Path) -> None:
         add_tiny_backbone()
@@ -309,9 +295,15 @@ class Bench:
         self.model = fcn.FCN8s(3, backbone=TINY, classes=table).eval()
         fcn.save(self.model, self.checkpoint, note="good")
         self.image = voc.read_image(folder / "JPEGImages/b.png")
+        self.readers = {
+            "dataset": self.dataset,
+            "doctor": self.doctor,
+            "predict": self.predict,
+            "load": self.load,
+        }
 
     def dataset(self, path: Path) -> None:
-        """Read all pairs, as a training does."""
+        """Read all pairs, as a training run does."""
         for split in ("train", "val"):
             data = voc.VOCSegDataset(self.folder, split, crop_size=(16, 16), flip=True)
             for index in range(len(data)):
@@ -322,7 +314,7 @@ class Bench:
         doctor.summary(doctor.examine(self.folder))
 
     def predict(self, path: Path) -> None:
-        """Predict one picture, in tiles where it is large."""
+        """Predict one image, in tiles if it is large."""
         image = voc.read_image(path)
         large = image[0].numel() > 10**6
         (prediction.predict_tiled if large else prediction.predict)(self.model, image)
@@ -334,14 +326,14 @@ class Bench:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of input.
+    """A kind of file.
 
     Parameters
     ----------
     path : str
-        The file that is damaged.
+        The file to damage.
     ways : tuple of callable
-        How: each takes a generator and the good content.
+        Ways to damage it; each takes a random generator and the valid content.
     users : tuple of str
         The methods of `Bench` that read it.
     """
@@ -363,20 +355,20 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one case with one reader.
+    """The outcome of one case with one reader.
 
     Parameters
     ----------
     seed : int
-        Of the case.
+        Number of the case.
     kind, user : str
-        What was damaged, and who read it.
+        The damaged file and its reader.
     result : str
         ``"result"``, the name of an error, ``"hang"`` or ``"crash"``.
     surprise : str
-        Why this is no good end; empty where it is one.
+        Why this outcome is not acceptable; empty if it is.
     seconds : float
-        How long it computed.
+        CPU time.
     """
 
     seed: int
@@ -388,14 +380,7 @@ class Outcome:
 
 
 def case(bench: Bench, seed: int) -> Iterator[Outcome]:
-    """Damage one file, let its readers have it, and put the good one back.
-
-    Parameters
-    ----------
-    bench : Bench
-        Good files.
-    seed : int
-        Number of the case; all depends on it.
+    """Damage one file, pass it to its readers, and restore it.
 
     Yields
     ------
@@ -409,8 +394,8 @@ def case(bench: Bench, seed: int) -> Iterator[Outcome]:
     path.write_bytes(rng.choice(kind.ways)(rng, good))
     try:
         for user in kind.users:
-            started = time.process_time()  # which other programs do not lengthen
-            result, surprise = _try(getattr(bench, user), path)
+            started = time.process_time()  # not affected by other programs
+            result, surprise = _try(bench.readers[user], path)
             seconds = time.process_time() - started
             if seconds > LIMIT:
                 surprise = surprise or f"took {seconds:.0f} s"
@@ -420,7 +405,7 @@ def case(bench: Bench, seed: int) -> Iterator[Outcome]:
 
 
 def _try(use: Callable[[Path], None], path: Path) -> tuple[str, str]:
-    """Give how it ended, and what is wrong with that end."""
+    """Return how a reader ended, and what is wrong with that, if anything."""
     try:
         use(path)
     except Exception as error:
@@ -432,33 +417,33 @@ def _try(use: Callable[[Path], None], path: Path) -> tuple[str, str]:
     return "result", ""
 
 
-# ------------------------------------------------------------------ many of them
+# ------------------------------------------------------------------ running many cases
 
 
 def _work(seeds: Sequence[int], pipe: Connection, memory: int) -> None:
-    """Run cases in a process of their own."""
+    """Run cases; the body of the separate process."""
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # PIL and torch warn of much that is odd; what counts is how it ends
+    warnings.simplefilter("ignore")  # PIL and torch warn about damaged files; only the outcome matters
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         for user in ("dataset", "doctor", "load"):
-            getattr(bench, user)(bench.checkpoint)  # what is good must pass, and all is imported now
+            bench.readers[user](bench.checkpoint)  # valid files must pass; this also imports everything
         pipe.send(None)
         used = _most_memory()
         for seed in seeds:
             outcomes = list(case(bench, seed))
             before, used = used, _most_memory()
             if used - before > memory:
-                words = f"filled {(used - before) / 2**30:.1f} GiB"
+                words = f"used {(used - before) / 2**30:.1f} GiB"
                 outcomes = [replace(outcome, surprise=outcome.surprise or words) for outcome in outcomes]
             pipe.send((seed, outcomes))
 
 
 def _most_memory() -> int:
-    """Give the most bytes that this process has ever filled, where the system tells."""
+    """Return the peak memory of this process in bytes, or 0 where the system does not report it."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
-    # the peak of this process alone; the one that getrusage gives may be that of its parent
+    # the peak of this process alone; getrusage may report that of its parent
     peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
     return peaks[0] if peaks else 0
 
@@ -466,16 +451,16 @@ def _most_memory() -> int:
 def run(
     seeds: Sequence[int], memory: int = MEMORY, work: Callable[..., Any] = _work, method: str = "spawn"
 ) -> Iterator[Outcome]:
-    """Run cases, in a process that is replaced where it hangs or crashes.
+    """Run cases in a process that is replaced if it hangs or crashes.
 
     Parameters
     ----------
     seeds : sequence of int
         Numbers of the cases.
     memory : int
-        Bytes that each may fill.
+        Bytes that each case may use.
     work : callable
-        What the process does; another one in the tests.
+        Body of the process; tests replace it.
     method : str
         How the process is started, see `multiprocessing.get_context`.
 
@@ -487,7 +472,7 @@ def run(
     Raises
     ------
     RuntimeError
-        If the process cannot even read good files.
+        If the process cannot even read valid files.
     """
     left = list(seeds)
     while left:
@@ -512,7 +497,7 @@ def run(
 
 
 def _start(context: Any, work: Callable[..., Any], seeds: list[int], memory: int) -> tuple[Any, Connection]:
-    """Start the process of the cases and wait until it is ready."""
+    """Start the process that runs the cases, and wait until it is ready."""
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(seeds, theirs, memory))
     process.start()
@@ -528,18 +513,7 @@ def _start(context: Any, work: Callable[..., Any], seeds: list[int], memory: int
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Count outcomes by what was damaged and who read it.
-
-    Parameters
-    ----------
-    outcomes : sequence of Outcome
-        What `run` gave.
-
-    Returns
-    -------
-    str
-        A Markdown table; the last column is the longest time.
-    """
+    """Count outcomes by file and reader in a Markdown table, whose last column is the longest time."""
     results = ["result", *sorted({o.result for o in outcomes} - {"result"})]
     lines = [f"| damaged | read by | {' | '.join(results)} | surprises | longest |"]
     lines.append("| --- " * (len(results) + 4) + "|")
@@ -552,22 +526,11 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and print.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        ``sys.argv`` without the program by default.
-
-    Returns
-    -------
-    int
-        The exit status: 1 where there was a surprise.
-    """
+    """Run the command line, and return the exit status: 1 if there was a surprise."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=500, metavar="N", help="How many cases.")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="Other seeds, other cases.")
-    parser.add_argument("--only", type=int, metavar="CASE", help="Run this one case.")
+    parser.add_argument("--count", type=int, default=500, metavar="N", help="Number of cases.")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="Another seed runs other cases.")
+    parser.add_argument("--only", type=int, metavar="CASE", help="Run only this case.")
     options = parser.parse_args(arguments)
     first = options.seed * 10**6
     seeds = range(first, first + options.count) if options.only is None else [options.only]

@@ -1,7 +1,7 @@
 """Execute notebooks in place from clean kernels and clean their outputs; ``tasks.py render`` runs this.
 
-It needs the environment's packages (nbclient, nbformat), so it is apart from ``commands.py``.
-A notebook that raises, or whose outputs tell where they were made, leaves its file as it was.
+It needs packages of the environment (nbclient, nbformat), so it is separate from ``commands.py``. If a
+notebook raises, or if its outputs reveal where they were made, its file stays unchanged.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class RenderError(Exception):
-    """A notebook cannot be rendered; the message names it and the cell."""
+    """A notebook cannot be rendered; the message names the notebook and the cell."""
 
 
 def choose(names: Sequence[str], root: Path = ROOT) -> list[Path]:
-    """Find the notebooks that are meant.
+    """Find notebooks by the beginnings of their names.
 
     Parameters
     ----------
     names
-        Beginnings of names. ``"03"`` is notebook 03 and its solutions, ``"solutions/03"`` these alone;
-        none at all is every notebook.
+        ``"03"`` matches notebook 03 and its solutions, ``"solutions/03"`` only the solutions. Without names,
+        all notebooks match.
     root
         The repository.
 
     Returns
     -------
     list of Path
-        By name, the solutions last: 05 leaves the checkpoint that 06 shows.
+        Sorted by name, solutions last, because 05 writes the checkpoint that 06 shows.
 
     Raises
     ------
     RenderError
-        Where a name fits no notebook.
+        If a name matches no notebook.
     """
     folders = (root / "notebooks", root / "notebooks" / "solutions")
     found = [path for folder in folders for path in sorted(folder.glob("*.ipynb"))]
@@ -61,24 +61,24 @@ def choose(names: Sequence[str], root: Path = ROOT) -> list[Path]:
 
     for name in names:
         if not any(fits(path, name) for path in found):
-            raise RenderError(f"No notebook is called {name!r}: give a number such as 03, or solutions/03.")
+            raise RenderError(f"No notebook matches {name!r}: use a number such as 03, or solutions/03.")
     return [path for path in found if not names or any(fits(path, name) for name in names)]
 
 
 def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Run all cells in a new kernel, filling in their outputs.
+    """Run all cells in a new kernel, and store their outputs in the notebook.
 
     Parameters
     ----------
     notebook
         Changed in place.
     path
-        Where it lies; its folder is the kernel's working folder.
+        Its file, whose folder is the kernel's working folder.
 
     Raises
     ------
     RenderError
-        Where a cell raises, takes too long or ends the kernel.
+        If a cell raises, takes too long or ends the kernel.
     """
     client = NotebookClient(
         notebook,
@@ -97,13 +97,7 @@ def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Drop what must not be saved: widget state and views, timings, warnings, versions of this machine.
-
-    Parameters
-    ----------
-    notebook
-        Changed in place.
-    """
+    """Remove, in place, what should not be saved: widget state and views, timings, warnings and versions."""
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -117,14 +111,14 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 
 def _kept(output: nbformat.NotebookNode) -> bool:
-    """Whether an output stays: widget views are dead in a file, and stderr differs between machines."""
+    """Return whether to keep an output: widget views do not work in a file, and stderr varies by machine."""
     if output.output_type == "stream":
         return output.name != "stderr"
     return WIDGET not in output.get("data", {})
 
 
 def texts(output: nbformat.NotebookNode) -> Iterator[str]:
-    """Yield the readable text of an output; encoded pictures are left out."""
+    """Yield the readable text of an output, without encoded images."""
     if output.output_type == "stream":
         yield output.text
     elif output.output_type == "error":
@@ -135,18 +129,7 @@ def texts(output: nbformat.NotebookNode) -> Iterator[str]:
 
 
 def traces(root: Path = ROOT) -> list[re.Pattern]:
-    """Make the patterns that tell where a notebook was rendered.
-
-    Parameters
-    ----------
-    root
-        The repository.
-
-    Returns
-    -------
-    list of re.Pattern
-        The checkout's path, the home folder, the temporary folder, the machine's name.
-    """
+    """Return patterns that reveal where a notebook was rendered: local folders and the machine's name."""
     places = {str(root), str(Path.home()), tempfile.gettempdir(), sys.prefix}
     patterns = [re.escape(place) + r"(?![\w-])" for place in places if len(place) > 1]
     host = socket.gethostname()
@@ -156,43 +139,35 @@ def traces(root: Path = ROOT) -> list[re.Pattern]:
 
 
 def inspect(notebook: nbformat.NotebookNode, path: Path, root: Path = ROOT) -> None:
-    """Refuse a notebook whose outputs give away where it was rendered, or which is too large.
+    """Reject a notebook that is too large, or whose outputs reveal where it was rendered.
 
     Parameters
     ----------
     notebook
         Cleaned.
     path
-        Where it lies.
+        Its file, for the error.
     root
         The repository.
 
     Raises
     ------
     RenderError
-        Naming the cell and what was found in it.
+        With the cell and what was found in it.
     """
     for index, cell in enumerate(notebook.cells):
         for text in (text for output in cell.get("outputs", []) for text in texts(output)):
             for pattern in traces(root):
                 if found := pattern.search(text):
                     where = f"{path.name}, cell {index}"
-                    raise RenderError(f"{where}: the output holds {found[0]!r}; print a relative path.")
+                    raise RenderError(f"{where}: the output contains {found[0]!r}; print a relative path.")
     size = len(nbformat.writes(notebook).encode())
     if size > LARGEST:
-        raise RenderError(f"{path.name} has {size / 1e6:.2f} MB, over 1 MB: draw fewer or smaller figures.")
+        raise RenderError(f"{path.name} takes {size / 1e6:.2f} MB, over 1 MB: draw fewer or smaller figures.")
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Replace the file in one step, so that no reader sees half of it.
-
-    Parameters
-    ----------
-    notebook
-        What to write.
-    path
-        The file to replace.
-    """
+    """Replace a notebook's file in one step, so that it is never incomplete."""
     nbformat.validate(notebook)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -205,22 +180,15 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
 def render(path: Path, root: Path = ROOT) -> float:
     """Execute, clean, inspect and write one notebook.
 
-    Parameters
-    ----------
-    path
-        The notebook.
-    root
-        The repository.
-
     Returns
     -------
     float
-        The seconds that running all its cells took, the kernel's start included.
+        Seconds spent on starting the kernel and running all cells.
 
     Raises
     ------
     RenderError
-        Where it raises or must not be kept; the file stays as it was.
+        If a cell fails or the outputs must not be saved; the file stays unchanged.
     """
     notebook = nbformat.read(path, as_version=4)
     start = time.monotonic()
@@ -233,19 +201,19 @@ def render(path: Path, root: Path = ROOT) -> float:
 
 
 def main(names: Sequence[str], root: Path = ROOT) -> int:
-    """Render the notebooks that are meant, and print the seconds of each.
+    """Render notebooks and print the seconds each one takes.
 
     Parameters
     ----------
     names
-        As for ``choose``.
+        As in `choose`.
     root
         The repository.
 
     Returns
     -------
     int
-        0, or 1 where one could not be rendered; the others are rendered all the same.
+        0; 1 if a notebook could not be rendered, after trying the others; 2 if a name matches none.
     """
     failed = 0
     try:

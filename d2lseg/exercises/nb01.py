@@ -1,30 +1,35 @@
-"""Checks of notebook 01, transposed convolution."""
+"""Checks for notebook 01, transposed convolution."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .. import upsampling
-from ._compare import tensor_fault
-from ._engine import Failure, call, check, value
+from .compare import tensor_fault
+from .verdicts import Failure, Fault, call, check, value
 
 
-@check("Where does the last of the n stamps start, and how long is it? Then think of both cuts.")
-def size_formula(answer):
+@check(
+    "Where does the last of the n stamps start, and how long is it? Then cut off the padding at both ends."
+)
+def size_formula(answer: Any) -> Fault:
     """Check exercise 01.1, a function (n, k, s, p, op) -> output size."""
     for n, k, s, p in itertools.product((1, 3, 8), (3, 4, 64), (1, 2, 32), (0, 1)):
         for op in {0, s - 1}:
             got, want = call(answer, n, k, s, p, op), upsampling.trans_conv_size(n, k, s, p, op)
             if got != want:
                 return f"for n={n}, k={k}, s={s}, p={p}, op={op}: expected {want}, got {got!r}"
+    return None
 
 
-@check("The convolution divides n + 2p - k by s and rounds down. What does rounding down throw away?")
-def output_padding(answer):
+@check("The convolution divides n + 2p - k by s and rounds down. How much does rounding down throw away?")
+def output_padding(answer: Any) -> Fault:
     """Check exercise 01.2, a function (n, k, s, p) -> output padding."""
     for n, k, s, p in itertools.product((7, 15, 16, 20), (2, 3, 5), (1, 2, 3, 4), (0, 1, 2)):
         small = (n + 2 * p - k) // s + 1
@@ -35,13 +40,14 @@ def output_padding(answer):
                 f"for n={n}, k={k}, s={s}, p={p}: {n} -> {small}, and the way back gives {n - want} + output "
                 f"padding, so expected {want}, got {got!r}"
             )
+    return None
 
 
 @check(
-    "Spread out, X has (h - 1) * stride + 1 rows. The border must be so wide that the window's first place "
-    "touches the first cell with its bottom right weight only. K.flip(0, 1) turns K by 180 degrees."
+    "Spread out, X has (h - 1) * stride + 1 rows. Make the border so wide that the window's first position "
+    "touches the first cell with its bottom right weight only. K.flip(0, 1) rotates K by 180 degrees."
 )
-def gather(answer):
+def gather(answer: Any) -> Fault:
     """Check exercise 01.3, a function (X, K, stride) -> the transposed convolution."""
     generator = torch.Generator().manual_seed(0)
     for (h, w), (kh, kw), s in [((2, 2), (2, 2), 1), ((2, 2), (2, 2), 2), ((3, 2), (2, 4), 3)]:
@@ -51,10 +57,13 @@ def gather(answer):
         got = call(answer, X.clone(), K.clone(), s)
         if fault := tensor_fault(got, want, f"for X {h}x{w}, K {kh}x{kw}, stride {s}"):
             return fault
+    return None
 
 
-@check("In the explorer, set stride 2 and try kernels 2, 3 and 4. When does a stamp end where one begins?")
-def even_overlap(answer):
+@check(
+    "In the explorer, set stride 2 and try kernels 2, 3 and 4. When does a stamp end where another begins?"
+)
+def even_overlap(answer: Any) -> Fault:
     """Check exercise 01.4, a function (k, s) -> bool."""
     for k, s in itertools.product(range(1, 9), range(1, 5)):
         counts = upsampling.overlap_counts(12, k, s)
@@ -66,9 +75,10 @@ def even_overlap(answer):
                 f"{seen}: expected {want}, got {got!r}",
                 lambda counts=counts, k=k, s=s: _draw_counts(counts, k, s),
             )
+    return None
 
 
-def _draw_counts(counts, k, s):
+def _draw_counts(counts: Tensor, k: int, s: int) -> None:
     """Draw the counts as bars."""
     _, ax = plt.subplots(figsize=(6, 1.6))
     ax.bar(range(len(counts)), counts.tolist(), color="#0072b2")
@@ -76,18 +86,18 @@ def _draw_counts(counts, k, s):
 
 
 @check(
-    "For which k is a stamp centred on a pixel and not between two? Which padding then puts cell 0 on "
-    "pixel 0? The size formula gives the rest; then see whether the last stamp reaches the last pixel."
+    "For which k is a stamp centred on a pixel, not between two? Which padding then puts cell 0 on pixel 0? "
+    "The size formula gives the rest. Finally, check that the last stamp reaches the last pixel."
 )
-def centred_layer(kernel_size, padding, output_padding):
+def centred_layer(kernel_size: Any, padding: Any, output_padding: Any) -> Fault:
     """Check exercise 01.5, (kernel_size, padding, output_padding) of a layer with stride 32."""
     k, p, op = value((kernel_size, padding, output_padding))
     if not 0 <= op < 32:
-        return f"output_padding must lie in 0..31, got {op}"
+        return f"output_padding must be in 0..31, got {op}"
     for n in (1, 10, 15):
         size = upsampling.trans_conv_size(n, k, 32, p, op)
         if size != 32 * n:
-            return f"{n} cells should become {32 * n} pixels, but become {size}"
+            return f"{n} {'cell' if n == 1 else 'cells'} should become {32 * n} pixels, but became {size}"
     centre = upsampling.cell_centres(2, k, 32, p)
     if centre.tolist() != [0, 32]:
         return f"cells 0 and 1 should be centred on pixels 0 and 32, but are on {centre.tolist()}"
@@ -95,4 +105,5 @@ def centred_layer(kernel_size, padding, output_padding):
     if (touched == 0).any():
         return f"{int((touched == 0).sum())} of the pixels get no stamp: the kernel is too small"
     if k > 63:
-        return f"this works with k={k}, but a smaller kernel does it too"
+        return f"this works with k={k}, but a smaller kernel works too"
+    return None

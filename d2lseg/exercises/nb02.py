@@ -1,20 +1,23 @@
-"""Checks of notebook 02, the bilinear kernel."""
+"""Checks for notebook 02, the bilinear kernel."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .. import upsampling
-from ._compare import tensor_fault
-from ._engine import Failure, call, check, value
+from .compare import tensor_fault
+from .verdicts import Failure, Fault, call, check, value
 
 
-@check("A stamp reaches all pixels less than f pixels from its middle. Where is the middle for an odd f?")
-def geometry(answer):
+@check("A stamp reaches all pixels less than f pixels from its centre. Where is the centre if f is odd?")
+def geometry(answer: Any) -> Fault:
     """Check exercise 02.1, a function f -> (kernel_size, padding)."""
     for f in (2, 3, 4, 5, 8, 31, 32):
         got, want = value(call(answer, f)), upsampling.bilinear_geometry(f)
@@ -23,13 +26,14 @@ def geometry(answer):
         if tuple(got) != want:
             size = (5 - 1) * f - 2 * got[1] + got[0]
             return (
-                f"for f={f}: expected {want}, got {tuple(got)}, with which 5 cells become {size} pixels "
-                f"(they should become {5 * f})"
+                f"for f={f}: expected {want}, got {tuple(got)}, which turns 5 cells into {size} pixels "
+                f"instead of {5 * f}"
             )
+    return None
 
 
-@check("Where does pixel j sit, in cells? If that is negative there is only one cell to take from.")
-def weight_sum(answer):
+@check("Where does pixel j lie, measured in cells? If that is negative, only one cell reaches it.")
+def weight_sum(answer: Any) -> Fault:
     """Check exercise 02.2, a function (f, j) -> sum of the weights at pixel j from the edge."""
     for f in (1, 2, 3, 4, 32):
         want = upsampling.bilinear_matrix(3, f, border="fade").sum(1)
@@ -40,9 +44,10 @@ def weight_sum(answer):
                     f"for f={f}, j={j}: expected {want[j]:.4f}, got {got[j]:.4f}",
                     lambda f=f, want=want, got=got: _draw_sums(f, want[: 2 * f], got),
                 )
+    return None
 
 
-def _draw_sums(f, want, got):
+def _draw_sums(f: int, want: Tensor, got: Sequence[float]) -> None:
     """Draw the expected sums and the student's."""
     _, ax = plt.subplots(figsize=(5, 2.2))
     ax.plot(want, "o-", label="expected")
@@ -52,18 +57,17 @@ def _draw_sums(f, want, got):
 
 
 @check("Which cell does pixel j lie in? Row j of U has a single 1. torch.eye and repeat_interleave may help.")
-def nearest_matrix(answer):
+def nearest_matrix(answer: Any) -> Fault:
     """Check exercise 02.3, a function (size, factor) -> U of shape (size * factor, size)."""
     for size, factor in [(2, 3), (3, 2), (4, 1), (1, 4), (10, 32)]:
-        want = F.interpolate(torch.eye(size)[None], scale_factor=factor)[
-            0
-        ].T  # (size, size * f) -> transposed
-        if fault := tensor_fault(call(answer, size, factor), want, f"for size={size}, factor={factor}"):
+        rows = F.interpolate(torch.eye(size)[None], scale_factor=factor)[0]  # (size, size * factor)
+        if fault := tensor_fault(call(answer, size, factor), rows.T, f"for size={size}, factor={factor}"):
             return fault
+    return None
 
 
-@check("One cell on each side is enough for the frame. How many pixels has one cell become?")
-def enlarge(answer):
+@check("A frame one cell wide on each side is enough. How many pixels has one cell become?")
+def enlarge(answer: Any) -> Fault:
     """Check exercise 02.4, a function (Z, factor) -> Z enlarged, equal to interpolation at the border too."""
     generator = torch.Generator().manual_seed(0)
     for shape, factor in [((1, 1, 2, 3), 2), ((2, 3, 4, 3), 3), ((1, 21, 2, 2), 32), ((1, 2, 1, 1), 4)]:
@@ -72,3 +76,4 @@ def enlarge(answer):
         got = call(answer, Z.clone(), factor)
         if fault := tensor_fault(got, want, f"for Z of shape {shape}, factor {factor}"):
             return fault
+    return None

@@ -1,19 +1,22 @@
-"""Checks of notebook 03, the data."""
+"""Checks for notebook 03, the data."""
 
 from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .. import fcn, plotting, voc
-from ._engine import Failure, call, check
+from ..classes import VOID
+from .verdicts import Failure, Fault, call, check
 
 
 @check("Count the labels that are 0, and those that are not 255. Which of the two counts can be 0?")
-def background_share(answer):
+def background_share(answer: Any) -> Fault:
     """Check exercise 03.1, a function label -> share of background among the labelled pixels."""
     cases = [
         ("half background, half dog", [[0, 0], [12, 12]], 0.5),
@@ -26,37 +29,39 @@ def background_share(answer):
         got = float(call(answer, torch.tensor(pixels, dtype=torch.uint8)))
         if not math.isclose(got, want, abs_tol=1e-5):
             return f"for {what}, {pixels}: expected {want}, got {got:g}"
+    return None
 
 
-@check("-h % 32 is what h lacks to the next multiple of 32. Fill with voc.MEAN_COLOR and voc.VOID.")
-def pad_to_32(answer):
-    """Check exercise 03.2, a function (image, label) -> both padded right and bottom."""
+@check(
+    "-h % 32 is how many rows are missing to the next multiple of 32. Fill with voc.MEAN_COLOR and voc.VOID."
+)
+def pad_to_32(answer: Any) -> Fault:
+    """Check exercise 03.2, a function (image, label) -> both padded at the right and the bottom."""
     for h, w in [(64, 32), (33, 31), (50, 96), (1, 1)]:
         image, label = _pair(h, w)
         height, width = h - h % -32, w - w % -32
-        got = call(answer, image.clone(), label.clone())
-        if fault := _pair_fault(got, (height, width), f"for a picture of {h} x {w}"):
+        got, case = call(answer, image.clone(), label.clone()), f"for an image of {h} x {w}"
+        if fault := _pair_fault(got, (height, width), case):
             return fault
-        want_label = torch.full((height, width), voc.VOID, dtype=torch.uint8)
+        want_label = torch.full((height, width), VOID, dtype=torch.uint8)
         want_label[:h, :w] = label
         if not torch.equal(got[1], want_label):
-            return _label_fault(got[1], want_label, f"for a picture of {h} x {w}")
+            return _label_fault(got[1], want_label, case)
         if not torch.equal(got[0][:, :h, :w], image):
-            return (
-                f"for a picture of {h} x {w}: the image itself has changed, or does not start at the top left"
-            )
-        filling = got[0].flatten(1)[:, (want_label == voc.VOID).flatten() & ~_inside(h, w, height, width)]
-        if wrong := {tuple(colour) for colour in filling.T.tolist()} - {voc.MEAN_COLOR}:
-            return f"for a picture of {h} x {w}: expected the filling {voc.MEAN_COLOR}, got {wrong.pop()}"
+            return f"{case}: the image itself has changed, or does not start at the top left"
+        padding = got[0][:, ~_inside(h, w, height, width)]  # (3, H, W) -> (3, pixels of the padding)
+        if wrong := {tuple(colour) for colour in padding.T.tolist()} - {voc.MEAN_COLOR}:
+            return f"{case}: expected the padding {voc.MEAN_COLOR}, got {wrong.pop()}"
+    return None
 
 
 @check("Undo the last step first. Which byte is 40.9999, and which is 256?")
-def to_bytes(answer):
+def to_bytes(answer: Any) -> Fault:
     """Check exercise 03.3, a function standardised image -> uint8 image."""
     ramp = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
     image = torch.cat([ramp, ramp.flip(1), ramp.flip(2)])  # (3, 16, 16): every byte in every channel
     got = call(answer, fcn.Standardize()(image[None])[0])
-    if not isinstance(got, torch.Tensor) or got.dtype != torch.uint8 or got.shape != image.shape:
+    if not isinstance(got, Tensor) or got.dtype != torch.uint8 or got.shape != image.shape:
         return f"expected a uint8 tensor (3, 16, 16), got {_kind(got)}"
     if not torch.equal(got, image):
         channel, row, column = (got != image).nonzero()[0].tolist()
@@ -65,15 +70,16 @@ def to_bytes(answer):
     for value, want in [(9.0, 255), (-9.0, 0)]:
         byte = int(call(answer, torch.full((3, 1, 1), value))[0, 0, 0])
         if byte != want:
-            return f"for the value {value:g}, which no byte can reach: expected {want}, got {byte}"
+            return f"for the value {value:g}, which is out of the range of bytes: expected {want}, got {byte}"
+    return None
 
 
-@check('F.interpolate takes size=(height, width) and mode="bilinear" or "nearest"; it wants (N, C, H, W).')
-def rescale(answer):
+@check('F.interpolate takes size=(height, width) and mode="bilinear" or "nearest", and expects (N, C, H, W).')
+def rescale(answer: Any) -> Fault:
     """Check exercise 03.4, a function (image, label, factor) -> both scaled."""
     for h, w, factor in [(20, 24, 2.0), (37, 30, 0.75), (41, 22, 1.3), (16, 16, 0.5)]:
         image, label = _pair(h, w)
-        if factor < 1:  # smooth, so that every good way of shrinking comes to the same
+        if factor < 1:  # smooth, so that all good ways of shrinking give nearly the same
             image = (3 * torch.arange(h)[:, None] + torch.arange(w)).to(torch.uint8).expand(3, h, w)
         size, case = (round(h * factor), round(w * factor)), f"for {h} x {w} and factor {factor:g}"
         got = call(answer, image.clone(), label.clone(), factor)
@@ -84,55 +90,54 @@ def rescale(answer):
             return _label_fault(got[1], picked[0], case)
         smooth = F.interpolate(image[None].float(), size, mode="bilinear")[0]
         if (got[0] - smooth).abs().max() > (1 if factor > 1 else 4):
-            return f"{case}: the image is not the one that bilinear scaling gives"
+            return f"{case}: the image differs from what bilinear scaling gives"
+    return None
 
 
-def _pair(h, w):
-    """Make a random image, and a label with an object and a ring of void around it."""
+def _pair(h: int, w: int) -> tuple[Tensor, Tensor]:
+    """Make a random image, and a label with an object in a ring of void."""
     generator = torch.Generator().manual_seed(h * w)
     image = torch.randint(0, 256, (3, h, w), generator=generator, dtype=torch.uint8)
     label = torch.zeros(h, w, dtype=torch.uint8)
-    label[h // 4 : h, w // 4 : w - w // 4] = voc.VOID
+    label[h // 4 : h, w // 4 : w - w // 4] = VOID
     label[h // 4 + 2 : h - 2, w // 4 + 2 : w - w // 4 - 2] = 15
     return image, label
 
 
-def _inside(h, w, height, width):
-    """Say which pixels of the padded picture, flat, are the picture."""
+def _inside(h: int, w: int, height: int, width: int) -> Tensor:
+    """Return a mask (height, width) of the image without its padding."""
     inside = torch.zeros(height, width, dtype=torch.bool)
     inside[:h, :w] = True
-    return inside.flatten()
+    return inside
 
 
-def _kind(got):
-    """Name what a student's function gave."""
-    if not isinstance(got, torch.Tensor):
+def _kind(got: Any) -> str:
+    """Describe what a student's function returned."""
+    if not isinstance(got, Tensor):
         return type(got).__name__
     return f"a {str(got.dtype).removeprefix('torch.')} tensor {tuple(got.shape)}"
 
 
-def _pair_fault(got, size, case):
+def _pair_fault(got: Any, size: tuple[int, int], case: str) -> str | None:
     """Check that the answer is a uint8 image and a uint8 label of a given size."""
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         return f"{case}: expected a pair (image, label), got {_kind(got)}"
     for name, part, shape in [("image", got[0], (3, *size)), ("label", got[1], tuple(size))]:
-        if not isinstance(part, torch.Tensor) or part.dtype != torch.uint8 or part.shape != shape:
+        if not isinstance(part, Tensor) or part.dtype != torch.uint8 or part.shape != shape:
             return f"{case}: expected the {name} as a uint8 tensor {shape}, got {_kind(part)}"
     return None
 
 
-def _label_fault(got, want, case):
+def _label_fault(got: Tensor, want: Tensor, case: str) -> Failure:
     """Name the first wrong label, and draw both."""
-    made_up = sorted(set(got.unique().tolist()) - set(want.unique().tolist()))
+    invented = sorted(set(got.unique().tolist()) - set(want.unique().tolist()))
     row, column = (got != want).nonzero()[0].tolist()
-    message = (
-        f"{case}: at {(row, column)} expected label {int(want[row, column])}, got {int(got[row, column])}"
-    )
-    if made_up:
-        message = f"{case}: the label has got values that are not in the picture: {made_up[:5]}"
-    return Failure(message, functools.partial(_draw_labels, want, got))
+    message = f"at {(row, column)} expected label {int(want[row, column])}, got {int(got[row, column])}"
+    if invented:
+        message = f"the new label has values that the original does not have: {invented[:5]}"
+    return Failure(f"{case}: {message}", functools.partial(_draw_labels, want, got))
 
 
-def _draw_labels(want, got):
+def _draw_labels(want: Tensor, got: Tensor) -> None:
     """Draw two labels side by side."""
     plotting.show_images([want, got], 1, 2, titles=["expected label", "yours"], scale=2.2)

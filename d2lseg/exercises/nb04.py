@@ -1,15 +1,16 @@
-"""Checks of notebook 04, the FCN model."""
+"""Checks for notebook 04, the FCN model."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 from torch import nn
 
 from .. import backbones, fcn, upsampling
-from ._compare import tensor_fault
-from ._engine import call, check, value
+from .compare import tensor_fault
+from .verdicts import Fault, call, check, value
 
 STAGES = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4")
 # (kernel size, stride, padding) of ResNet-18: conv1, maxpool, then the 3x3 convolutions of its four layers.
@@ -22,10 +23,10 @@ RESNET18 = (
 
 
 @check(
-    "The kernel must be as large as the map. flatten reads channel by channel, row by row: in which order do "
-    "the numbers of one row of linear.weight have to lie in the kernel? And is there always a bias?"
+    "The kernel must be as large as the map. flatten reads channel by channel, row by row: in which order "
+    "must the numbers of one row of linear.weight lie in the kernel? And is there always a bias?"
 )
-def to_conv(answer):
+def to_conv(answer: Any) -> Fault:
     """Check exercise 04.1, a function (linear, k) -> convolution."""
     generator = torch.Generator().manual_seed(0)
     for (channels, out, k), bias in itertools.product(((5, 3, 1), (4, 3, 2), (2, 6, 3)), (True, False)):
@@ -41,13 +42,14 @@ def to_conv(answer):
         slid = tuple(conv(torch.zeros(1, channels, k + 2, k + 3)).shape)
         if slid != (1, out, 3, 4):
             return f"{case}: over a {k + 2}x{k + 3} map expected scores of shape (1, {out}, 3, 4), got {slid}"
+    return None
 
 
 @check(
-    "The weight has the shape (in, out, k, k). Which kernel size belongs to the factor, also an odd one "
-    "(Exercise 02.1)? In how many of the in x out kernels is there anything?"
+    "The weight has the shape (in, out, k, k). Which kernel size belongs to the factor, also to an odd one "
+    "(exercise 02.1)? And how many of the in x out kernels are not empty?"
 )
-def dense_weights(answer):
+def dense_weights(answer: Any) -> Fault:
     """Check exercise 04.2, a function (C, f) -> (weights, weights that are not zero)."""
     for classes, factor in ((21, 32), (2, 2), (5, 3), (11, 8), (3, 7)):
         weight = upsampling.bilinear_conv_transpose(classes, factor).weight
@@ -55,13 +57,14 @@ def dense_weights(answer):
         got = value(call(answer, classes, factor))
         if got != want:
             return f"for {classes} classes and factor {factor}: expected {want}, got {got!r}"
+    return None
 
 
 @check(
-    "Five of the six halve. Notebook 01 has the formula of a convolution's size; conv1 has k7 s2 p3, the "
+    "Five of the six halve the size. Notebook 01 has the formula for a convolution; conv1 has k7 s2 p3, the "
     "others k3 s2 p1. Does it round up or down?"
 )
-def heights(answer):
+def heights(answer: Any) -> Fault:
     """Check exercise 04.3, a function n -> six heights."""
     with torch.device("meta"):  # shapes without memory or arithmetic
         backbone = backbones.make_backbone("resnet18").eval()
@@ -74,24 +77,26 @@ def heights(answer):
         got = list(value(call(answer, n)))
         if got != want:
             return f"for n={n}, after {', '.join(STAGES)}: expected {want}, got {got}"
+    return None
 
 
-@check("What is left when h is divided by m? And how much must be added when nothing is left?")
-def padding(answer):
+@check("What remains when h is divided by m? And how much is added when nothing remains?")
+def padding(answer: Any) -> Fault:
     """Check exercise 04.4, a function (h, w, m) -> (rows at the bottom, columns at the right)."""
     for h, w, m in ((320, 480, 32), (163, 223, 32), (333, 250, 32), (1, 1, 32), (65, 64, 16), (9, 15, 8)):
         large = fcn.pad_to_multiple(torch.empty(1, 1, h, w), m).shape
         want = (large[2] - h, large[3] - w)
         got = value(call(answer, h, w, m))
         if got != want:
-            return f"for a {h} x {w} picture and multiples of {m}: expected {want}, got {got!r}"
+            return f"for a {h} x {w} image and multiples of {m}: expected {want}, got {got!r}"
+    return None
 
 
 @check(
-    "Take one layer first: with stride s and padding p, at which cell of the map before does the window of "
-    "cell i begin, and where does it end? Then do that for both ends of a range, from the last layer back."
+    "Start with one layer of stride s and padding p: at which cell of the previous map does the window of "
+    "cell i begin, and at which does it end? Then do that for both ends of a range, from the last layer back."
 )
-def sees(answer):
+def sees(answer: Any) -> Fault:
     """Check exercise 04.5, a function (layers, i) -> (first pixel, last pixel)."""
     stacks = {
         "one layer k3 s1 p1": [(3, 1, 1)],
@@ -107,3 +112,4 @@ def sees(answer):
         got = value(call(answer, list(layers), i))
         if got != (first, last):
             return f"for {name}, cell {i}: expected {(first, last)}, got {got!r}"
+    return None

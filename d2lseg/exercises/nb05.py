@@ -1,26 +1,28 @@
-"""Checks of notebook 05, training."""
+"""Checks for notebook 05, training."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .. import metrics
-from ..voc import VOID
-from ._compare import tensor_fault
-from ._engine import call, check, value
+from ..classes import VOID
+from .compare import tensor_fault
+from .verdicts import Fault, call, check, value
 
 
 @check("Pick the labelled pixels first: mask = label != 255. What do you divide by, and when is that 0?")
-def void_loss(answer):
+def void_loss(answer: Any) -> Fault:
     """Check exercise 05.1, a function (logits, label) -> loss."""
     g = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 4, 5, 6, generator=g).requires_grad_()
     label = torch.randint(4, (3, 5, 6), generator=g)
     some_void = label.clone()
-    some_void[0, :4], some_void[2, 1] = VOID, VOID  # uneven: a mean of the images' means is another number
+    some_void[0, :4], some_void[2, 1] = VOID, VOID  # uneven, so that averaging per image gives another number
     cases = {"without void": label, "with void, unevenly spread": some_void}
     for name, case in cases.items():
         loss = call(answer, logits, case.clone())
@@ -28,20 +30,23 @@ def void_loss(answer):
         want = float(F.cross_entropy(logits, case, ignore_index=VOID).detach())
         if not math.isclose(got, want, abs_tol=1e-4):
             return f"for a batch {name}: expected {want:.4f}, got {got:.4f}"
-        if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+        if not isinstance(loss, Tensor) or not loss.requires_grad:
             return "the number is right, but it has no gradients: keep it a tensor"
     got = _number(call(answer, logits, torch.full_like(label, VOID)))
     if got != 0:
         return f"for a batch that is all void: expected 0, got {got}"
+    return None
 
 
-def _number(loss):
-    """Read a loss as a plain number, whether it is a tensor or not."""
+def _number(loss: Any) -> float:
+    """Return a loss as a plain number, whether it is a tensor or not."""
     return float(torch.as_tensor(loss).detach())
 
 
-@check("The diagonal over row + column - diagonal. Do not catch 0 / 0: NaN is wanted there.")
-def class_iou(answer):
+@check(
+    "Divide the diagonal by row + column - diagonal. Let 0 / 0 be NaN, as it should be for an absent class."
+)
+def class_iou(answer: Any) -> Fault:
     """Check exercise 05.2, a function matrix -> IoU of each class."""
     cases = {
         "[[2, 1], [1, 4]]": torch.tensor([[2, 1], [1, 4]]),
@@ -50,33 +55,35 @@ def class_iou(answer):
     }
     for name, matrix in cases.items():
         got, want = call(answer, matrix.clone()), metrics.scores(matrix).per_class
-        if isinstance(got, torch.Tensor) and got.shape == want.shape:
+        if isinstance(got, Tensor) and got.shape == want.shape:
             wrong = (got.isnan() != want.isnan()).nonzero().flatten().tolist()
             if wrong:
                 return f"{name}: class {wrong[0]} should be {want[wrong[0]]:.4g}, got {got[wrong[0]]:.4g}"
             got, want = got.nan_to_num(-1), want.nan_to_num(-1)
         if fault := tensor_fault(got, want, name):
             return fault
+    return None
 
 
-@check("Add up the matrices first. Then the mean over the classes that occur.")
-def total_miou(answer):
+@check("Add up the matrices first. Then take the mean over the classes that occur.")
+def total_miou(answer: Any) -> Fault:
     """Check exercise 05.3, a function list of matrices -> mIoU."""
     first = torch.tensor([[90, 0, 0], [5, 5, 0], [0, 0, 0]])
     second = torch.tensor([[10, 40, 0], [0, 50, 0], [0, 0, 0]])
     third = torch.tensor([[30, 0, 0], [0, 0, 0], [3, 0, 7]])
-    for name, matrices in {
-        "two images, class 2 absent": [first, second],
-        "three": [first, second, third],
-    }.items():
+    cases = {"two images without class 2": [first, second], "three images": [first, second, third]}
+    for name, matrices in cases.items():
         got = float(call(answer, [m.clone() for m in matrices]))
         want = metrics.scores(sum(matrices)).miou
         if not math.isclose(got, want, abs_tol=1e-4):
             return f"for {name}: expected {want:.4f}, got {got:.4f}"
+    return None
 
 
-@check("Which pixels are right? What is the union of background? How many classes share the mean?")
-def baseline(answer):
+@check(
+    "Which pixels are predicted correctly? What is the union for background? How many classes are averaged?"
+)
+def baseline(answer: Any) -> Fault:
     """Check exercise 05.4, a function (b, k) -> (pixel accuracy, mean accuracy, mIoU)."""
     for background, others in [(60, [40]), (750, [100, 80, 70]), (5, [0, 5, 90])]:
         matrix = torch.zeros(1 + len(others), 1 + len(others), dtype=torch.int64)
@@ -91,13 +98,14 @@ def baseline(answer):
         for name, one, want in zip(names, got, wanted, strict=True):
             if not math.isclose(float(one), want, abs_tol=1e-6):
                 return f"for b={b:g}, k={k}: expected {name} {want:.4f}, got {float(one):.4f}"
+    return None
 
 
 @check(
     "The step is the learning rate times the gradient. How does a sum over 32 compare with a mean, and "
     "with a sum over 8?"
 )
-def learning_rates(answer):
+def learning_rates(answer: Any) -> Fault:
     """Check exercise 05.5, a tuple (rate for our loss, textbook's rate at batch 8)."""
     got = value(answer)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
@@ -105,3 +113,4 @@ def learning_rates(answer):
     for name, rate, want in zip(("first", "second"), got, (0.032, 0.004), strict=True):
         if not math.isclose(float(rate), want, rel_tol=1e-3):
             return f"the {name} rate is not {float(rate):g}"
+    return None

@@ -1,21 +1,23 @@
-"""Checks of notebook 06, prediction."""
+"""Checks for notebook 06, prediction."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
 from torch import Tensor, nn
 
 from .. import prediction
-from ._compare import tensor_fault
-from ._engine import Failure, call, check
+from .compare import tensor_fault
+from .verdicts import Failure, Fault, call, check
 
 
-@check("The network sees ceil(height / 32) * 32 rows. How many pixels does it see, how many are yours?")
-def wasted(answer):
-    """Check exercise 06.1, a function (height, width) -> share of the padded picture that is padding."""
+@check("The network sees ceil(height / 32) * 32 rows. How many pixels does it see, and how many are yours?")
+def wasted(answer: Any) -> Fault:
+    """Check exercise 06.1, a function (height, width) -> share of the padded image that is padding."""
     for height, width in [(320, 480), (375, 500), (33, 64), (64, 33), (31, 31), (1, 1)]:
         rows, columns = -(-height // 32) * 32, -(-width // 32) * 32
         got, want = float(call(answer, height, width)), 1 - height * width / (rows * columns)
@@ -24,12 +26,13 @@ def wasted(answer):
                 f"for {height}x{width}, padded to {rows}x{columns}: expected {want:.4f}, got {got:.4f} "
                 f"({rows * columns - height * width} of {rows * columns} pixels are padding)"
             )
+    return None
 
 
 @check(
-    "First probabilities: softmax over the classes. Then topk(2, dim=0) gives the two largest of each pixel."
+    "First compute probabilities with softmax over the classes. Then topk(2, dim=0) gives the two largest."
 )
-def margin(answer):
+def margin(answer: Any) -> Fault:
     """Check exercise 06.2, a function logits (C, H, W) -> largest minus second largest probability (H, W)."""
     generator = torch.Generator().manual_seed(0)
     for classes, height, width in [(3, 2, 4), (21, 3, 3), (2, 1, 5)]:
@@ -38,20 +41,16 @@ def margin(answer):
         got = call(answer, logits.clone())
         if fault := tensor_fault(got, best - second, f"for logits of shape {tuple(logits.shape)}"):
             return fault
+    return None
 
 
-@check("Start from i * (tile - overlap). No tile may start behind size - tile, and none before 0.")
-def full_tiles(answer):
+TILINGS = ((10, 4, 0), (10, 4, 2), (500, 224, 64), (448, 160, 64), (8, 4, 0), (4, 4, 2), (3, 4, 1))
+
+
+@check("Begin with i * (tile - overlap). No tile may start after size - tile, and none before 0.")
+def full_tiles(answer: Any) -> Fault:
     """Check exercise 06.3, a function (size, tile, overlap) -> list of starts."""
-    for size, tile, overlap in [
-        (10, 4, 0),
-        (10, 4, 2),
-        (500, 224, 64),
-        (448, 160, 64),
-        (8, 4, 0),
-        (4, 4, 2),
-        (3, 4, 1),
-    ]:
+    for size, tile, overlap in TILINGS:
         want = [min(start, max(size - tile, 0)) for start in prediction.tile_starts(size, tile, overlap)]
         got = call(answer, size, tile, overlap)
         got = got.tolist() if isinstance(got, Tensor) else list(got)
@@ -60,32 +59,29 @@ def full_tiles(answer):
                 f"for size {size}, tile {tile}, overlap {overlap}: expected {want}, got {got}",
                 lambda size=size, tile=tile, want=want, got=got: _draw_tiles(size, tile, want, got),
             )
+    return None
 
 
-def _draw_tiles(size, tile, want, got):
-    """Draw the expected tiles and the student's as bars over the picture's length."""
+def _draw_tiles(size: int, tile: int, want: Sequence[int], got: Sequence[int]) -> None:
+    """Draw the expected tiles and the student's as bars along the image."""
     _, axes = plt.subplots(2, 1, figsize=(6, 2.6), sharex=True, layout="constrained")
     for ax, starts, title in zip(axes, (want, got), ("expected", "yours"), strict=True):
         for row, start in enumerate(starts):
             ax.barh(row, tile, left=start, color="#0072b2", alpha=0.6)
         ax.axvspan(0, size, color="#e69f00", alpha=0.25)
         ax.set(title=title, yticks=[])
-    axes[1].set_xlabel("pixel (the picture is shaded)")
+    axes[1].set_xlabel("pixel (the image is shaded)")
 
 
 @check(
-    "In column j of the overlap (j = 0, 1, ...) the right tile weighs (j + 0.5) / overlap, the left tile the "
-    "rest. Three parts, joined with torch.cat(..., dim=-1): left alone, the blend, right alone."
+    "In column j of the overlap (j = 0, 1, ...) the right tile has weight (j + 0.5) / overlap, and the left "
+    "tile the rest. Join three parts with torch.cat(..., dim=-1): left alone, the blend, right alone."
 )
-def blend(answer):
+def blend(answer: Any) -> Fault:
     """Check exercise 06.4, a function (left, right, overlap) -> joined logits."""
     generator = torch.Generator().manual_seed(0)
-    for classes, height, a, b, overlap in [
-        (1, 1, 4, 4, 4),
-        (1, 2, 5, 4, 2),
-        (1, 2, 4, 6, 3),
-        (21, 3, 8, 9, 4),
-    ]:
+    shapes = [(1, 1, 4, 4, 4), (1, 2, 5, 4, 2), (1, 2, 4, 6, 3), (21, 3, 8, 9, 4)]
+    for classes, height, a, b, overlap in shapes:
         left = torch.randint(0, 9, (classes, height, a), generator=generator).float()
         right = torch.randint(0, 9, (classes, height, b), generator=generator).float()
         weight = (torch.arange(overlap) + 0.5) / overlap
@@ -94,10 +90,11 @@ def blend(answer):
         got = call(answer, left.clone(), right.clone(), overlap)
         if fault := tensor_fault(got, want, f"for widths {a} and {b}, overlap {overlap}"):
             return fault
+    return None
 
 
 class _Small(nn.Module):
-    """A model of a few numbers that can tell left from right, and training from evaluation."""
+    """A small model that distinguishes left from right, and training from evaluation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,24 +104,25 @@ class _Small(nn.Module):
             nn.init.normal_(self.layers[1].running_mean)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Score uint8 (N, 3, H, W) as (N, 4, H, W)."""
+        """Return logits (N, 4, H, W) for uint8 images (N, 3, H, W)."""
         return self.layers(images / 255)
 
 
 @check(
-    "flip(-1) mirrors left to right. Mirror the image, let prediction.predict_logits score it (it also calls "
-    "eval), and mirror what comes out before you average: pixel must meet pixel."
+    "flip(-1) mirrors left to right. Mirror the image, score it with prediction.predict_logits (which also "
+    "calls eval), and mirror the result back before you average, so that pixel meets pixel."
 )
-def mirrored(answer):
+def mirrored(answer: Any) -> Fault:
     """Check exercise 06.5, a function (model, image) -> averaged logits (C, H, W)."""
     generator = torch.Generator().manual_seed(0)
     for height, width in [(4, 6), (5, 7)]:
         model = _Small().train()
         image = torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
         straight = prediction.predict_logits(model, image)
-        turned = prediction.predict_logits(model, image.flip(-1))
+        flipped = prediction.predict_logits(model, image.flip(-1))
         got, case = call(answer, model, image.clone()), f"for an image of {height}x{width}"
-        if fault := tensor_fault(got, (straight + turned.flip(-1)) / 2, case):
-            if tensor_fault(got, (straight + turned) / 2, case) is None:
+        if fault := tensor_fault(got, (straight + flipped.flip(-1)) / 2, case):
+            if tensor_fault(got, (straight + flipped) / 2, case) is None:
                 return f"{case}: the second map is still mirrored when it is averaged with the first"
             return fault
+    return None

@@ -1,26 +1,28 @@
-"""Checks of notebook 07, skip connections."""
+"""Checks for notebook 07, skip connections."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .. import backbones, fcn, upsampling
-from ..voc import VOID
-from ._compare import tensor_fault
-from ._engine import call, check, value
+from ..classes import VOID
+from .compare import tensor_fault
+from .verdicts import Fault, call, check, value
 
-# (kernel size, stride, padding) of the layers with a stride, the layer next to the picture first; a 3x3
-# convolution with stride 1 and padding 1 moves no centre
+# (kernel size, stride, padding) of the layers with a stride, first layer first. A 3x3 convolution with stride
+# 1 and padding 1 moves no centre.
 RESNET18 = ((7, 2, 3), *[(3, 2, 1)] * 4)
 VGG16 = ((2, 2, 0),) * 5
 
 
-def _sample_label(height, width, seed=0):
-    """Draw a small label: two objects that touch, a little void, and single pixels of a third class."""
+def _sample_label(height: int, width: int, seed: int = 0) -> Tensor:
+    """Draw a small label: two touching objects, some void, and single pixels of a third class."""
     generator = torch.Generator().manual_seed(seed)
     label = torch.zeros(height, width, dtype=torch.uint8)
     label[height // 3 :, : width // 2] = 15
@@ -32,62 +34,71 @@ def _sample_label(height, width, seed=0):
 
 
 @check(
-    "Take one block at a time, leave its void out, and count the classes: torch.bincount(...).argmax() gives "
-    "the smallest of those that occur most often. What if nothing is left to count?"
+    "Take one block at a time, leave out its void, and count the classes: torch.bincount(...).argmax() "
+    "returns the smallest of the most frequent ones. What if nothing is left to count?"
 )
-def vote(answer):
+def vote(answer: Any) -> Fault:
     """Check exercise 07.1, a function (label, stride) -> label of blocks."""
     only_void = torch.full((3, 5), VOID, dtype=torch.uint8)
     only_void[:, 3:] = 9
     labels = [(_sample_label(6, 8), 2), (_sample_label(7, 11), 3), (_sample_label(9, 9), 4)]
     labels += [(_sample_label(5, 6), 8), (_sample_label(4, 5), 1), (only_void, 3)]
     for label, stride in labels:
-        want = torch.zeros(label.shape, dtype=torch.int32)
-        for top, left in itertools.product(*(range(0, size, stride) for size in label.shape)):
-            rows, columns = slice(top, top + stride), slice(left, left + stride)
-            block = label[rows, columns]
-            counts = torch.bincount(block[block != VOID], minlength=1)
-            want[rows, columns] = int(counts.argmax())  # the first of the largest
         case = f"for a label of {label.shape[0]}x{label.shape[1]} and stride {stride}"
         given = label.clone()
-        if fault := tensor_fault(call(answer, given, stride), want, case):
+        if fault := tensor_fault(call(answer, given, stride), _majority(label, stride), case):
             return fault
         if not torch.equal(given, label):
             return f"{case}: the result is right, but you changed the caller's label; write into a copy"
+    return None
+
+
+def _majority(label: Tensor, stride: int) -> Tensor:
+    """Fill each stride x stride block with its most frequent class."""
+    voted = torch.zeros(label.shape, dtype=torch.int32)
+    for top, left in itertools.product(*(range(0, size, stride) for size in label.shape)):
+        rows, columns = slice(top, top + stride), slice(left, left + stride)
+        block = label[rows, columns]
+        counts = torch.bincount(block[block != VOID], minlength=1)
+        voted[rows, columns] = int(counts.argmax())  # the first of the largest
+    return voted
+
+
+COMPARISONS = {
+    "a clear gain": ([0.5, 0.5625, 0.53125], [0.75, 0.6875, 0.71875], "better"),
+    "a clear loss": ([0.75, 0.6875, 0.71875], [0.5, 0.5625, 0.53125], "worse"),
+    "a small gain": ([0.5, 0.5625, 0.53125], [0.5625, 0.53125, 0.5], "not seen"),
+    "a gain above the old spread only": ([0.5, 0.53125, 0.5], [0.5, 0.75, 0.625], "not seen"),
+    "a gain above the new spread only": ([0.5, 0.75, 0.625], [0.75, 0.75, 0.78125], "not seen"),
+    "a loss within the old spread": ([0.75, 0.5, 0.625], [0.5, 0.5, 0.53125], "not seen"),
+    "a gain above both spreads but not their sum": ([0.5, 0.625], [0.6875, 0.8125], "better"),
+    "a gain above the mean of the spreads": ([0.5, 0.5], [0.5625, 0.8125], "not seen"),
+    "lists of different lengths": ([0.25, 0.3125], [0.5, 0.5, 0.9375, 0.125], "not seen"),
+    "one seed each": ([0.5], [0.53125], "better"),
+    "a gain as large as the spread": ([0.25, 0.5], [0.5, 0.75], "not seen"),
+    "one seed apart from the others": ([0.5, 0.5, 0.5, 0.625], [0.625, 0.75, 0.75, 0.75], "better"),
+    "the same twice": ([0.5], [0.5], "not seen"),
+}
 
 
 @check(
-    "Three numbers decide: the difference of the two means, and each list's largest minus smallest. Larger "
-    "than both means larger than the larger one; equal is not larger."
+    "Three numbers decide: the difference of the two means, and the spread (largest minus smallest) of each "
+    "list. Compare the difference with the larger spread; an equal one is not larger."
 )
-def verdict(answer):
+def verdict(answer: Any) -> Fault:
     """Check exercise 07.2, a function (old, new) -> "better", "worse" or "not seen"."""
-    cases = {
-        "a clear gain": ([0.5, 0.5625, 0.53125], [0.75, 0.6875, 0.71875], "better"),
-        "a clear loss": ([0.75, 0.6875, 0.71875], [0.5, 0.5625, 0.53125], "worse"),
-        "a small gain": ([0.5, 0.5625, 0.53125], [0.5625, 0.53125, 0.5], "not seen"),
-        "a gain above the old spread only": ([0.5, 0.53125, 0.5], [0.5, 0.75, 0.625], "not seen"),
-        "a gain above the new spread only": ([0.5, 0.75, 0.625], [0.75, 0.75, 0.78125], "not seen"),
-        "a loss within the old spread": ([0.75, 0.5, 0.625], [0.5, 0.5, 0.53125], "not seen"),
-        "a gain above both spreads but not their sum": ([0.5, 0.625], [0.6875, 0.8125], "better"),
-        "a gain above the mean of the spreads": ([0.5, 0.5], [0.5625, 0.8125], "not seen"),
-        "lists of different lengths": ([0.25, 0.3125], [0.5, 0.5, 0.9375, 0.125], "not seen"),
-        "one seed each": ([0.5], [0.53125], "better"),
-        "a gain as large as the spread": ([0.25, 0.5], [0.5, 0.75], "not seen"),
-        "one seed apart from the others": ([0.5, 0.5, 0.5, 0.625], [0.625, 0.75, 0.75, 0.75], "better"),
-        "the same twice": ([0.5], [0.5], "not seen"),
-    }
-    for name, (old, new, want) in cases.items():
+    for name, (old, new, want) in COMPARISONS.items():
         got = value(call(answer, list(old), list(new)))
         if got != want:
             return f"for {name}, old {old} and new {new}: expected {want!r}, got {got!r}"
+    return None
 
 
 @check(
     "Which maps does the variant score, and by which factors does it enlarge? Score layers have biases, the "
     "layers that enlarge have none. Exercise 04.2 counts a learned layer."
 )
-def head_parameters(answer):
+def head_parameters(answer: Any) -> Fault:
     """Check exercise 07.3, a function (variant, channels, classes, learned) -> number of parameters."""
     cases = itertools.product(fcn.VARIANTS, (("resnet18", 21), ("vgg16", 5)), (False, True))
     for variant, (backbone, classes), learned in cases:
@@ -100,22 +111,16 @@ def head_parameters(answer):
         if got != want:
             case = f"FCN-{variant}, channels {channels}, {classes} classes, learned={learned}"
             return f"for {case}: expected {want:,}, got {got!r}"
+    return None
 
 
 @check(
-    "Which of the two maps has to be enlarged before they can be added, and by how much? What is then left "
-    'to the pixels? F.interpolate(..., mode="bilinear") or upsampling.BilinearUpsample enlarge.'
+    "Which of the two maps must be enlarged before they can be added, and by how much? What factor then "
+    'remains to the pixels? Enlarge with F.interpolate(..., mode="bilinear") or upsampling.BilinearUpsample.'
 )
-def fuse(answer):
+def fuse(answer: Any) -> Fault:
     """Check exercise 07.4, a function (scores at 32, scores at 16) -> logits."""
     generator = torch.Generator().manual_seed(0)
-
-    def enlarge(scores, factor):
-        return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
-
-    def fading(scores, factor):
-        return upsampling.bilinear_conv_transpose(scores.shape[1], factor)(scores).detach()
-
     for n, classes, h, w in [(1, 3, 2, 3), (2, 21, 1, 2)]:
         coarse = 3 * torch.randn(n, classes, h, w, generator=generator)
         fine = torch.randn(n, classes, 2 * h, 2 * w, generator=generator)
@@ -123,21 +128,34 @@ def fuse(answer):
         got = call(answer, *given)
         case = f"for scores of shapes {tuple(coarse.shape)} and {tuple(fine.shape)}"
         if not (torch.equal(given[0], coarse) and torch.equal(given[1], fine)):
-            return f"{case}: you changed the caller's scores; add into a new tensor"
-        if fault := tensor_fault(got, enlarge(enlarge(coarse, 2) + fine, 16), case):
-            if tensor_fault(got, enlarge(coarse, 32) + enlarge(fine, 16), case) is None:
+            return f"{case}: you changed the caller's scores; write the sum into a new tensor"
+        if fault := tensor_fault(got, _enlarge(_enlarge(coarse, 2) + fine, 16), case):
+            if tensor_fault(got, _enlarge(coarse, 32) + _enlarge(fine, 16), case) is None:
                 return f"{case}: you enlarge both maps to pixels and add there; FCN-16s adds at stride 16"
-            if tensor_fault(got, fading(fading(coarse, 2) + fine, 16), case) is None:
-                return f"{case}: your layers fade towards the border (notebook 02); repeat the border instead"
+            if tensor_fault(got, _fade(_fade(coarse, 2) + fine, 16), case) is None:
+                return (
+                    f"{case}: your layers fade towards the border (notebook 02); replicate the border instead"
+                )
             return fault
+    return None
+
+
+def _enlarge(scores: Tensor, factor: int) -> Tensor:
+    """Enlarge scores bilinearly."""
+    return F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def _fade(scores: Tensor, factor: int) -> Tensor:
+    """Enlarge scores with a bilinear transposed convolution, which fades towards the border."""
+    return upsampling.bilinear_conv_transpose(scores.shape[1], factor)(scores).detach()
 
 
 @check(
     "Where it looks: start with cell 0 and go back layer by layer, the last layer first; position i of a "
-    "layer lies on s * i - p + (k - 1) / 2 of the one before. Where it is painted: the middle of the first "
-    "block, whose width is the product of all strides."
+    "layer is centred on s * i - p + (k - 1) / 2 of the layer before. Where it is painted: the middle of the "
+    "first block, whose width is the product of all strides."
 )
-def shift(answer):
+def shift(answer: Any) -> Fault:
     """Check exercise 07.5, a function layers -> pixels from where cell 0 looks to where it is painted."""
     stacks = {
         "ResNet-18, stride 32": RESNET18,
@@ -157,3 +175,4 @@ def shift(answer):
         if not math.isclose(got, painted - looks, abs_tol=1e-6):
             told = f"cell 0 looks at {looks:g} and is painted around {painted:g}"
             return f"for {name}: {told}, so expected {painted - looks:g}, got {got:g}"
+    return None

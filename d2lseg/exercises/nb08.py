@@ -1,25 +1,30 @@
-"""Checks of notebook 08, your own data."""
+"""Checks for notebook 08, your own data."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import metrics
-from ..voc import VOID
-from ._compare import tensor_fault
-from ._engine import Failure, call, check, value
+from ..classes import VOID
+from .compare import tensor_fault
+from .verdicts import Failure, Fault, call, check, value
+
+Point = tuple[float, float]
 
 
 @check(
-    "Look each old value up in the old mask and write into a new one: if you write into the one that you "
-    "read, a pixel can be changed twice. 255 stays 255. Which values occur? mask.unique()."
+    "Look each value up in the old mask and write the new one into a new mask: if you write into the mask "
+    "you read from, a pixel can be changed twice. 255 stays 255. mask.unique() lists the values that occur."
 )
-def remap(answer):
-    """Check exercise 08.1, a function (mask, mapping) -> mask of new numbers."""
+def remap(answer: Any) -> Fault:
+    """Check exercise 08.1, a function (mask, mapping) -> mask with the new numbers."""
     generator = torch.Generator().manual_seed(0)
     for mapping in ({0: 0, 7: 1, 9: 2}, {0: 1, 1: 2, 2: 0}, {3: 0, 4: 0, 5: 1}, {0: 0, 200: 1, 1: 255}):
         values = torch.tensor([*mapping, VOID], dtype=torch.uint8)
@@ -30,6 +35,11 @@ def remap(answer):
             return fault
         if not torch.equal(given, mask):
             return f"{case}: the result is right, but you changed the caller's mask; write into a new one"
+    return _unknown_value_fault(answer)
+
+
+def _unknown_value_fault(answer: Callable[..., Any]) -> str | None:
+    """Check that a value without an entry in the mapping raises an error that names it."""
     mask = torch.tensor([[0, 7], [255, 8]], dtype=torch.uint8)
     try:
         call(answer, mask, {0: 0, 7: 1})
@@ -37,56 +47,58 @@ def remap(answer):
         if "8" in str(error):
             return None
         return f"the mapping has no entry for 8: your ValueError says {str(error)!r}; name the value in it"
-    return "the mask holds 8, and the mapping has no entry for it: expected a ValueError, and none came"
+    return "the mask contains 8, and the mapping has no entry for it: expected a ValueError, but none came"
 
 
 _U = [(0, 0), (6, 0), (6, 6), (4, 6), (4, 2), (2, 2), (2, 6), (0, 6)]
 _STAR = [(5 + 5 * math.sin(0.8 * math.pi * k), 5 - 5 * math.cos(0.8 * math.pi * k)) for k in range(5)]
+_TRIANGLE = [(0, 0), (6, 0), (3, 5)]
+POLYGONS = {
+    "a triangle": _TRIANGLE,
+    "the same triangle, in the opposite direction": _TRIANGLE[::-1],
+    "a U, open at the bottom": _U,
+    "a star drawn in one line (its outline surrounds the middle twice, so the middle is outside)": _STAR,
+}
 
 
-def _crosses(x, y, corners):
-    """Tell by the even-odd rule whether a point lies in a polygon."""
+def _crosses(x: float, y: float, corners: Sequence[Point]) -> bool:
+    """Test by the even-odd rule whether a point lies in a polygon."""
     odd = False
-    for (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1], strict=True):
+    for (x1, y1), (x2, y2) in zip(corners, [*corners[1:], corners[0]], strict=True):
         if (y1 > y) != (y2 > y) and x < x1 + (y - y1) * (x2 - x1) / (y2 - y1):
             odd = not odd
     return odd
 
 
 @check(
-    "A ray to the right crosses an edge when one end lies above y and the other not, and the edge's x at "
-    "this height is larger than yours. Odd: inside. The last corner is joined with the first."
+    "A ray to the right crosses an edge if one end lies above y and the other does not, and if the edge's x "
+    "at this height is larger than yours. An odd number of crossings means inside. Remember the edge from "
+    "the last corner to the first."
 )
-def inside(answer):
+def inside(answer: Any) -> Fault:
     """Check exercise 08.2, a function (x, y, corners) -> True or False."""
-    triangle = [(0, 0), (6, 0), (3, 5)]
-    cases = {
-        "a triangle": triangle,
-        "the same triangle, the other way round": triangle[::-1],
-        "a U, open below": _U,
-        "a star drawn in one line (its middle is crossed twice, so it is outside)": _STAR,
-    }
-    for name, corners in cases.items():
+    for name, corners in POLYGONS.items():
         for row in range(-1, 11):
             for column in range(-1, 11):
                 x, y = column + 0.47, row + 0.53
                 got, want = value(call(answer, x, y, list(corners))), _crosses(x, y, corners)
                 if got not in (True, False) or got != want:
                     return _polygon_fault(name, corners, (x, y), want, got)
-    # at the height of a corner, in which an edge that rises and one that falls end
+    # at the height of a corner where a rising edge and a falling edge meet
     if not value(call(answer, 3.0, 3.0, [(3, 0), (6, 3), (3, 6), (0, 3)])):
-        return "for a square on its corner: (3, 3) is its middle, and you count the corner (6, 3) twice"
+        return "for a square on its corner: (3, 3) is its middle, but you count the corner (6, 3) twice"
+    return None
 
 
-def _polygon_fault(name, corners, point, want, got):
-    """Say what is wrong with one point, and draw it."""
+def _polygon_fault(name: str, corners: Sequence[Point], point: Point, want: bool, got: Any) -> Failure:
+    """Describe a wrong answer for one point, and draw it."""
     where = {True: "inside", False: "outside"}
-    told = where.get(got, repr(got))
-    message = f"for {name}: ({point[0]:.2f}, {point[1]:.2f}) is {where[want]}, you say {told}"
+    said = where.get(got, repr(got))
+    message = f"for {name}: ({point[0]:.2f}, {point[1]:.2f}) is {where[want]}, you say {said}"
     return Failure(message, lambda: _draw_polygon(corners, point))
 
 
-def _draw_polygon(corners, point):
+def _draw_polygon(corners: Sequence[Point], point: Point) -> None:
     """Draw the polygon and the point."""
     _, ax = plt.subplots(figsize=(2.6, 2.6), layout="constrained")
     ax.plot(*zip(*corners, corners[0], strict=True), color="#0072b2")
@@ -95,83 +107,95 @@ def _draw_polygon(corners, point):
     ax.set_aspect("equal")
 
 
+_SIZES = (("a", 1), ("b", 7), ("c", 2), ("d", 4), ("e", 1), ("f", 5))
+NAME_SETS = {
+    "two images from each source": [f"{s}_{k}" for s in "abcdefghij" for k in range(2)],
+    "sources of different sizes": [f"{s}_{k}" for s, n in _SIZES for k in range(n)],
+    "names that are not sorted": [f"{s}_{k}" for k in range(3) for s in "dbac"],
+}
+
+
+def _source(name: str) -> str:
+    """Return the part of a name before the underscore."""
+    return name.split("_")[0]
+
+
 @check(
     "First collect the names of each source in a dictionary. Then move whole sources into val until it holds "
-    "enough pictures; the others are train."
+    "enough images; all others go into train."
 )
-def split(answer):
+def split(answer: Any) -> Fault:
     """Check exercise 08.3, a function (names, source, share) -> (train, val)."""
-
-    def source(name):
-        return name.split("_")[0]
-
-    sizes = (("a", 1), ("b", 7), ("c", 2), ("d", 4), ("e", 1), ("f", 5))
-    sets = {
-        "two pictures each": [f"{s}_{k}" for s in "abcdefghij" for k in range(2)],
-        "sources of different sizes": [f"{s}_{k}" for s, n in sizes for k in range(n)],
-        "names that are not sorted": [f"{s}_{k}" for k in range(3) for s in "dbac"],
-    }
-    for name, names in sets.items():
+    for name, names in NAME_SETS.items():
         for share in (0.2, 0.5):
             case = f"for {name}, share {share}"
-            got = call(answer, list(names), source, share)
+            got = call(answer, list(names), _source, share)
             try:
                 train, val = (list(part) for part in got)
             except (TypeError, ValueError):
                 return f"{case}: expected two lists (train, val), got {got!r}"
-            if fault := _split_fault(names, source, share, train, val):
+            if fault := _split_fault(names, share, train, val):
                 return f"{case}: {fault}"
+    return None
 
 
-def _split_fault(names, source, share, train, val):
-    """Say what is wrong with two lists."""
+def _split_fault(names: Sequence[str], share: float, train: list[str], val: list[str]) -> str | None:
+    """Describe what is wrong with two lists."""
     if sorted([*train, *val]) != sorted(names):
         return f"{len(names)} names went in, {len(train)} + {len(val)} came out; expected each exactly once"
-    both = {source(name) for name in train} & {source(name) for name in val}
+    both = {_source(name) for name in train} & {_source(name) for name in val}
     if both:
         return f"source {min(both)!r} is in both lists"
     if len(val) < share * len(names):
-        return f"val has {len(val)} of {len(names)} pictures, less than the share"
-    sizes = {s: sum(source(name) == s for name in val) for s in map(source, val)}
+        return f"val has {len(val)} of {len(names)} images, less than the share"
+    sizes = {s: sum(_source(name) == s for name in val) for s in map(_source, val)}
     if len(val) - max(sizes.values()) >= share * len(names):
-        return f"val has {len(val)} of {len(names)} pictures; it would have enough without its largest source"
+        return f"val has {len(val)} of {len(names)} images, and would have enough without its largest source"
+    return None
 
 
 @check(
-    "A pixel counts only where both have labelled it. Add up the counts of all pictures first, then divide: "
-    "metrics.confusion_matrix and metrics.scores do most of it. What do they leave out by themselves?"
+    "A pixel counts only if both people labelled it. Add up the counts of all images first, then divide: "
+    "metrics.confusion_matrix and metrics.scores do most of the work. What do they leave out by themselves?"
 )
-def agreement(answer):
-    """Check exercise 08.4, a function (first, second, num_classes) -> mean IoU of two labellers."""
+def agreement(answer: Any) -> Fault:
+    """Check exercise 08.4, a function (first, second, num_classes) -> mean IoU of two annotators."""
     generator = torch.Generator().manual_seed(0)
     for num_classes, highest in ((3, 3), (5, 4)):
-        first, second = [], []
-        for height, width in ((4, 5), (9, 7), (2, 2)):
-            drawn = torch.randint(highest, (height, width), generator=generator, dtype=torch.uint8)
-            other = torch.randint(highest, (height, width), generator=generator, dtype=torch.uint8)
-            other = torch.where(torch.rand(height, width, generator=generator) < 0.7, drawn, other)
-            first.append(drawn.masked_fill(torch.rand(height, width, generator=generator) < 0.15, VOID))
-            second.append(other.masked_fill(torch.rand(height, width, generator=generator) < 0.15, VOID))
+        pairs = [_two_labels(size, highest, generator) for size in ((4, 5), (9, 7), (2, 2))]
+        first, second = zip(*pairs, strict=True)
         matrix = sum(_matrix(a, b, num_classes) for a, b in zip(first, second, strict=True))
         want = metrics.scores(matrix).miou
         got = float(value(call(answer, [a.clone() for a in first], [b.clone() for b in second], num_classes)))
         if not math.isclose(got, want, abs_tol=1e-4):
-            case = f"for three pictures with {highest} of {num_classes} classes"
+            case = f"for three images with {highest} of {num_classes} classes"
             return f"{case}: expected {want:.4f}, got {got:.4f}"
+    return None
 
 
-def _matrix(first, second, num_classes):
-    """Count where both have labelled."""
+def _two_labels(size: tuple[int, int], classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw two labels of one image that mostly agree, each with void of its own."""
+    first = torch.randint(classes, size, generator=generator, dtype=torch.uint8)
+    second = torch.randint(classes, size, generator=generator, dtype=torch.uint8)
+    second = torch.where(torch.rand(size, generator=generator) < 0.7, first, second)
+    first, second = (
+        label.masked_fill(torch.rand(size, generator=generator) < 0.15, VOID) for label in (first, second)
+    )
+    return first, second
+
+
+def _matrix(first: Tensor, second: Tensor, num_classes: int) -> Tensor:
+    """Return the confusion matrix of the pixels that both have labelled."""
     both = (first != VOID) & (second != VOID)
     return metrics.confusion_matrix(first[both], second[both], num_classes)
 
 
 @check(
-    "Put log2 of the numbers of scenes on one axis and the scores on the other: a doubling is a step of 1. "
-    "np.polyfit(x, y, 1) fits a line and gives its slope first."
+    "Plot the scores against log2 of the numbers of scenes: each doubling is then a step of 1. "
+    "np.polyfit(x, y, 1) fits a line and returns its slope first."
 )
-def per_doubling(answer):
-    """Check exercise 08.5, a function (scenes, scores) -> score gained by a doubling."""
+def per_doubling(answer: Any) -> Fault:
+    """Check exercise 08.5, a function (scenes, scores) -> score gained per doubling."""
     cases = [
         ((8, 16, 32), (0.1, 0.2, 0.3)),
         ((10, 40), (0.25, 0.5)),
@@ -184,3 +208,4 @@ def per_doubling(answer):
         got = float(value(call(answer, list(scenes), list(scores))))
         if not math.isclose(got, want, abs_tol=1e-6):
             return f"for {scenes} scenes and scores {scores}: expected {want:+.4f}, got {got:+.4f}"
+    return None

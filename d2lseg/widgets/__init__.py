@@ -1,4 +1,4 @@
-"""Interactive pictures for the notebooks; each has a static picture beside it."""
+"""Interactive figures for the notebooks; each has a static figure beside it."""
 
 from .browser import DatasetBrowser
 from .explorer import TransposedConvExplorer

@@ -1,4 +1,4 @@
-"""Leaf through the pictures of a folder in VOC layout."""
+"""Browse the images of a dataset in VOC layout."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..voc import VOCSegDataset, label2image
 from .explorer import png
 
 VIEWS = ("image", "overlay", "mask")
-FIGSIZE, DPI = (7.5, 4.0), 80  # the same for every picture, so that nothing jumps
+FIGSIZE, DPI = (7.5, 4.0), 80  # the same for every image, so that nothing jumps
 NAMED = 10  # classes named in the caption
 
 
 def compose(
     image: Tensor, label: Tensor, view: str = "overlay", opacity: float = 0.6, classes: ClassList = VOC
 ) -> Tensor:
-    """Put together what one view of a picture shows.
+    """Return the pixels of one view of an image.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ def compose(
     label : Tensor
         Class indices, (H, W); 255 is void.
     view : {"image", "overlay", "mask"}
-        The photograph, the mask laid over it, or the mask alone.
+        The image, the mask laid over it, or the mask alone.
     opacity : float
-        Of the overlay, 0..1.
+        Opacity of the overlay, 0..1.
     classes : ClassList
-        Their colours are painted.
+        Source of the mask's colours.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def compose(
     Raises
     ------
     ValueError
-        If the view has another name, or the sizes differ.
+        If there is no such view, or the sizes differ.
     """
     if view not in VIEWS:
         raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {view!r}")
@@ -57,21 +57,16 @@ def compose(
 
 
 def describe(name: str, label: Tensor, classes: ClassList = VOC) -> str:
-    """Say what a picture holds.
+    """Return a caption: ID, size, and the share of each class, largest first.
 
     Parameters
     ----------
     name : str
-        Its ID.
+        ID of the image.
     label : Tensor
         Class indices, (H, W); 255 is void.
     classes : ClassList
-        Their names are told.
-
-    Returns
-    -------
-    str
-        ID, size, and each class's share of all pixels, largest first; after ten the others are counted.
+        Source of the class names. Only the ten largest classes are named.
     """
     values, counts = label.unique(return_counts=True)
     shares = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)
@@ -89,7 +84,7 @@ def draw(
     title: str = "",
     classes: ClassList = VOC,
 ) -> Figure:
-    """Draw one view of a picture, with the legend of its classes.
+    """Draw one view of an image, with the legend of its classes, in a figure of fixed size.
 
     Parameters
     ----------
@@ -98,23 +93,13 @@ def draw(
     label : Tensor
         Class indices, (H, W); 255 is void.
     view : {"image", "overlay", "mask"}
-        The photograph, the mask laid over it, or the mask alone.
+        As in `compose`.
     opacity : float
-        Of the overlay, 0..1.
+        Opacity of the overlay, 0..1.
     title : str
-        Written above.
+        Title above the image.
     classes : ClassList
-        Names and colours.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Always of the same size.
-
-    Raises
-    ------
-    ValueError
-        If the view has another name, or the sizes differ.
+        Source of the names and colours.
     """
     figure = Figure(figsize=FIGSIZE, dpi=DPI)
     ax = figure.add_axes((0.01, 0.02, 0.76, 0.9))
@@ -127,28 +112,28 @@ def draw(
 
 
 class DatasetBrowser(widgets.VBox):
-    """Choose a list, a picture, a view and the opacity of the overlay.
+    """Choose a list, an image, a view and the opacity of the overlay.
 
     Parameters
     ----------
     voc_dir : str or Path
-        A folder in VOC layout; names and colours are those of its classes, see `voc.folder_classes`.
+        A folder in VOC layout; names and colours come from its classes, see `voc.folder_classes`.
     split : str, optional
-        The list shown at the start; by default the first of train, val and the others.
+        The list to start with; by default the first of train, val and the others.
     index : int
-        The picture shown at the start.
+        The image to start with.
     opacity : float
-        Opacity of the overlay at the start, 0..1.
+        Initial opacity of the overlay, 0..1.
 
     Raises
     ------
     FileNotFoundError
-        Where the folder has no list, or a listed file is missing.
+        If the folder has no list, or a listed file is missing.
 
     Notes
     -----
-    The picture is a PNG in an ``ipywidgets.Image`` of fixed size. ``picture`` holds its pixels, uint8 (3, H,
-    W), and ``label`` the class indices; ``draw`` makes the same picture without any widget.
+    The attribute ``pixels`` holds the view that is shown, uint8 (3, H, W), and ``label`` its class indices.
+    `draw` makes the same figure without a widget.
     """
 
     def __init__(
@@ -159,7 +144,7 @@ class DatasetBrowser(widgets.VBox):
         self.voc_dir, self.dataset = voc_dir, VOCSegDataset(voc_dir, split or (lists or ["train"])[0])
         wide = {"style": {"description_width": "70px"}, "layout": {"width": "340px"}}
         self.split = widgets.Dropdown(options=lists, value=self.dataset.split, description="list", **wide)
-        self.index = widgets.IntSlider(index, 0, len(self.dataset) - 1, description="picture", **wide)
+        self.index = widgets.IntSlider(index, 0, len(self.dataset) - 1, description="image", **wide)
         self.view = widgets.Dropdown(options=VIEWS, value="overlay", description="show", **wide)
         self.opacity = widgets.FloatSlider(opacity, min=0, max=1, step=0.05, description="opacity", **wide)
         width, height = (f"{int(inches * DPI)}px" for inches in FIGSIZE)
@@ -174,32 +159,32 @@ class DatasetBrowser(widgets.VBox):
         super().__init__([*rows, self.image, self.caption])
 
     def _on_split(self, change: dict) -> None:
-        """Go to the first picture of another list."""
+        """Open another list at its first image."""
         try:
             self.dataset = VOCSegDataset(self.voc_dir, change["new"])
         except (FileNotFoundError, ValueError) as error:
-            self._refuse(error)
+            self._show_error(error)
             return
         self.index.value = 0
         self.index.max = len(self.dataset) - 1
         self._show()
 
     def _show(self, _change: dict | None = None) -> None:
-        """Bring picture and caption in line with the controls."""
+        """Update the image and its caption to match the controls."""
         name = self.dataset.ids[self.index.value]
         try:
             image, self.label = self.dataset[self.index.value]
         except ValueError as error:
-            self._refuse(error)
+            self._show_error(error)
             return
         view, opacity, classes = self.view.value, self.opacity.value, self.dataset.class_list
-        self.picture = compose(image, self.label, view, opacity, classes)
+        self.pixels = compose(image, self.label, view, opacity, classes)
         self.image.value = png(draw(image, self.label, view, opacity, name, classes))
         self.caption.value = html.escape(describe(name, self.label, classes))
 
-    def _refuse(self, error: Exception) -> None:
-        """Show what is wrong with a file: an error raised in a callback would be seen by nobody."""
+    def _show_error(self, error: Exception) -> None:
+        """Show an error in the caption, because Jupyter may hide one that is raised in a callback."""
         figure = Figure(figsize=FIGSIZE, dpi=DPI)
-        figure.text(0.5, 0.5, "cannot be shown, see below", ha="center")
+        figure.text(0.5, 0.5, "This image cannot be shown, see below.", ha="center")
         self.image.value = png(figure)
         self.caption.value = html.escape(str(error))

@@ -1,9 +1,10 @@
-"""See a transposed convolution happen: one stamp for each input cell, added one at a time."""
+"""Step through a transposed convolution: one stamp for each input cell, added one at a time."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import ipywidgets as widgets
 import torch
@@ -20,7 +21,7 @@ FIGSIZE, DPI = (11.0, 4.2), 80  # the same for every state, so that nothing jump
 
 @dataclass(frozen=True)
 class State:
-    """One moment of a transposed convolution.
+    """One step of a transposed convolution.
 
     Parameters
     ----------
@@ -29,12 +30,12 @@ class State:
     kernel_size, stride, padding, output_padding : int
         The geometry. The kernel is filled with 1, 2, 3, ... as well.
     step : int
-        How many input cells have stamped, row by row: 0 .. input_size ** 2.
+        Number of input cells that have stamped, row by row: 0..input_size ** 2.
 
     Raises
     ------
     ValueError
-        Where the geometry is impossible or the step out of range.
+        If the geometry is impossible or the step out of range.
     """
 
     input_size: int = 3
@@ -46,7 +47,7 @@ class State:
 
     def __post_init__(self) -> None:
         if not 0 <= self.step <= self.input_size**2:
-            raise ValueError(f"step is {self.step}, but must lie in 0..{self.input_size**2}")
+            raise ValueError(f"step must be in 0..{self.input_size**2}, got {self.step}")
         _ = self.output_size
 
     @property
@@ -73,12 +74,7 @@ class State:
 
 
 def canvas(state: State) -> tuple[Tensor, Tensor]:
-    """Compute the output so far, before padding is cut away, and how many stamps lie on each position.
-
-    Parameters
-    ----------
-    state : State
-        The moment.
+    """Return the output so far, before padding is cut off, and the number of stamps on each position.
 
     Returns
     -------
@@ -93,19 +89,8 @@ def canvas(state: State) -> tuple[Tensor, Tensor]:
 
 
 def describe(state: State) -> str:
-    """Put a moment into words.
-
-    Parameters
-    ----------
-    state : State
-        The moment.
-
-    Returns
-    -------
-    str
-        What the last stamp did, and the size formula with its numbers.
-    """
-    n, k, s, p, op = (getattr(state, f.name) for f in fields(state)[:5])
+    """Describe in words what the last stamp did, and give the size formula with its numbers."""
+    n, k, s, p, op = state.input_size, state.kernel_size, state.stride, state.padding, state.output_padding
     size = f"Output size: ({n} - 1) * {s} - 2 * {p} + {k} + {op} = {state.output_size}."
     if state.cell is None:
         return f"Nothing stamped yet. {size}"
@@ -113,25 +98,15 @@ def describe(state: State) -> str:
     rows, cols = (f"{c * s}..{c * s + k - 1}" for c in (i, j))
     return (
         f"Stamp {state.step} of {n * n}: cell ({i}, {j}) adds {int(state.input[i, j])} x kernel "
-        f"to rows {rows}, columns {cols} of the uncut output. {size}"
+        f"to rows {rows}, columns {cols} of the full output. {size}"
     )
 
 
 def draw(state: State) -> Figure:
-    """Draw a moment: input, kernel, output so far and stamp counts, side by side.
+    """Draw the input, the kernel, the output so far and the stamp counts side by side.
 
-    The last cell and its stamp are framed in orange, the part of the output that is kept in blue; what
-    padding cuts away is hatched. Positions that no stamp has touched are empty.
-
-    Parameters
-    ----------
-    state : State
-        The moment.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Always of the same size.
+    The last cell and its stamp are framed in orange, and the part of the output that is kept in blue; what
+    padding cuts off is hatched. Positions that no stamp has touched are empty.
     """
     figure = Figure(figsize=FIGSIZE, dpi=DPI)
     axes = figure.subplots(1, 4, width_ratios=[1, 1, 2.2, 2.2])
@@ -154,7 +129,7 @@ def draw(state: State) -> Figure:
 
 
 def _cells(ax: Axes, values: Tensor, title: str, shown: Tensor | None = None) -> None:
-    """Draw a square of numbers; only those in ``shown``, where given."""
+    """Draw a square of numbers, or only those where ``shown`` is true."""
     size = len(values)
     shown = torch.ones_like(values, dtype=torch.bool) if shown is None else shown
     top = max(int(values.max()), 1)
@@ -171,7 +146,7 @@ def _cells(ax: Axes, values: Tensor, title: str, shown: Tensor | None = None) ->
     ax.set(xlim=(-0.6, size - 0.4), ylim=(size - 0.4, -0.6))
 
 
-def _frame(ax: Axes, row: int, col: int, size: int, colour: str, **options) -> None:
+def _frame(ax: Axes, row: int, col: int, size: int, colour: str, **options: Any) -> None:
     """Frame a square of cells."""
     ax.add_patch(
         Rectangle((col - 0.5, row - 0.5), size, size, fill=False, edgecolor=colour, linewidth=2.5, **options)
@@ -179,7 +154,7 @@ def _frame(ax: Axes, row: int, col: int, size: int, colour: str, **options) -> N
 
 
 def _hatch_padding(ax: Axes, size: int, padding: int) -> None:
-    """Hatch the four strips that padding cuts away."""
+    """Hatch the four strips that padding cuts off."""
     if not padding:
         return
     inner = size - 2 * padding
@@ -191,18 +166,7 @@ def _hatch_padding(ax: Axes, size: int, padding: int) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """Turn a figure into the bytes of a PNG file.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to write.
-
-    Returns
-    -------
-    bytes
-        The file.
-    """
+    """Return a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -214,19 +178,19 @@ class TransposedConvExplorer(widgets.VBox):
     Parameters
     ----------
     input_size, kernel_size, stride, padding, output_padding : int
-        Where the sliders start; kernel up to 5, stride up to 4.
-    step : int, optional
-        How many input cells have stamped at the start; 1 by default.
+        Initial geometry; the sliders allow kernels up to 5 and strides up to 4.
+    step : int
+        Number of input cells that have stamped at the start.
 
     Raises
     ------
     ValueError
-        Where the geometry is impossible or the step out of range.
+        If the geometry is impossible or the step out of range.
 
     Notes
     -----
-    The picture is a PNG in an ``ipywidgets.Image`` of fixed size. ``state`` holds the present ``State`` and
-    ``output`` the numbers shown; ``draw(state)`` gives the same picture without any widget.
+    The attribute ``state`` holds the current `State`, and ``output`` the numbers shown. ``draw(state)`` makes
+    the same figure without a widget.
     """
 
     def __init__(
@@ -257,12 +221,12 @@ class TransposedConvExplorer(widgets.VBox):
 
     @property
     def output(self) -> Tensor:
-        """The output so far without what padding cuts away, int64, (output_size, output_size)."""
+        """The output so far without what padding cuts off, int64, (output_size, output_size)."""
         kept = slice(self.state.padding, self.state.padding + self.state.output_size)
         return canvas(self.state)[0][kept, kept]
 
     def _slider(self, name: str, low: int, high: int) -> widgets.IntSlider:
-        """Make one slider that moves the state."""
+        """Make a slider that changes one field of the state."""
         slider = widgets.IntSlider(
             getattr(self.state, name),
             low,
@@ -275,7 +239,7 @@ class TransposedConvExplorer(widgets.VBox):
         return slider
 
     def _on_slider(self, _change: dict) -> None:
-        """Take the sliders over into the state, padding no wider than the output allows."""
+        """Copy the sliders into the state, with padding no wider than the output allows."""
         if self._busy:
             return
         values = {name: slider.value for name, slider in self.sliders.items()}
@@ -288,12 +252,12 @@ class TransposedConvExplorer(widgets.VBox):
         self._show()
 
     def _on_next(self, _button: widgets.Button) -> None:
-        """Stamp the next cell, or begin again after the last."""
+        """Stamp the next cell; start over after the last."""
         slider = self.sliders["step"]
         slider.value = (slider.value + 1) % (slider.max + 1)
 
     def _show(self) -> None:
-        """Bring sliders, picture and caption in line with the state."""
+        """Update the sliders, the figure and the caption to match the state."""
         state = self.state
         full = state.output_size + 2 * state.padding
         self._busy = True  # moving a slider from here must not redraw

@@ -1,4 +1,4 @@
-"""Compare a student's tensor with the right one, in words and as a picture."""
+"""Compare a student's tensor with the expected one, in words and in a figure."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 
 from ..plotting import show_matrix
-from ._engine import Failure
+from .verdicts import Failure, Fault
 
 
-def tensor_fault(got: Any, want: Tensor, case: str, atol: float = 1e-4) -> str | Failure | None:
-    """Say what is wrong with a tensor.
+def tensor_fault(got: Any, want: Tensor, case: str, atol: float = 1e-4) -> Fault:
+    """Describe how a student's tensor differs from the expected one, or return None if it does not.
 
     Parameters
     ----------
     got : Any
-        What the student's function gave.
+        What the student's function returned.
     want : Tensor
-        What it should have given, any shape.
+        What it should have returned, any shape.
     case : str
-        The arguments, in words; begins the message.
+        The arguments in words, which begin the message.
     atol : float
-        Largest difference that is no fault.
+        Largest difference that is tolerated.
 
     Returns
     -------
     str or Failure or None
-        None where they agree; a small 2-D tensor is drawn beside the right one.
+        The message; for a matrix, with a figure of both.
     """
     if not isinstance(got, Tensor):
         return f"{case}: expected a tensor, got {type(got).__name__}"
@@ -46,13 +46,7 @@ def tensor_fault(got: Any, want: Tensor, case: str, atol: float = 1e-4) -> str |
 
 
 def draw_both(want: Tensor, got: Tensor) -> None:
-    """Draw the right matrix and the student's side by side.
-
-    Parameters
-    ----------
-    want, got : Tensor
-        (H, W) each.
-    """
+    """Draw the expected matrix and the student's side by side, (H, W) each."""
     _, axes = plt.subplots(1, 2, figsize=(1 + want.shape[1], 0.8 + 0.5 * want.shape[0]))
     for ax, matrix, title in zip(axes, (want, got), ("expected", "yours"), strict=True):
         show_matrix(matrix, ax, title, fmt="{:.3g}")

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from d2lseg.exercises._engine import NOT_YET, RIGHT, WRONG, Failure, call, check, value
+from d2lseg.exercises.verdicts import NOT_YET, RIGHT, WRONG, Failure, call, check, value
 
 
 @check("add one")
 def add_one(answer):
     got = call(answer, 1)
     if got != 2:
-        return Failure(f"for 1: expected 2, got {got!r}", draw=lambda: print("<picture>"))
+        return Failure(f"for 1: expected 2, got {got!r}", draw=lambda: print("<figure>"))
 
 
 @check("the number of legs of a spider")
@@ -39,11 +39,11 @@ def test_stub_values_are_not_yet(stub):
     assert legs(stub).status == "not yet"
 
 
-def test_wrong_answer_gets_case_hint_and_picture(capsys):
+def test_wrong_answer_gets_case_hint_and_figure(capsys):
     verdict = add_one(lambda x: x)
     out = capsys.readouterr().out
     assert not verdict and verdict.status == "wrong"
-    assert "expected 2, got 1" in out and "Hint: add one" in out and out.endswith("<picture>\n")
+    assert "expected 2, got 1" in out and "Hint: add one" in out and out.endswith("<figure>\n")
     assert legs(6).message.startswith(f"{WRONG} expected 8, got 6")
 
 

@@ -1,18 +1,19 @@
-"""The engine of the exercise checks: three verdicts, one way to write a check.
+"""Verdicts of the exercise checks, and the decorator that turns a function into a check.
 
-A check is a function of the student's answer that returns ``None`` when the answer is right and a
-sentence (or a ``Failure`` with a picture) about the failing case when it is wrong::
+A check receives the student's answer. It returns ``None`` if the answer is right, and otherwise a sentence
+about the failing case, or a ``Failure`` with a figure of it::
 
     @check("Count the stamps: the last one starts at (size - 1) * stride.")
-    def size_formula(answer):
+    def size_formula(answer: Any) -> Fault:
         for n in range(1, 6):
             got, want = call(answer, n), upsampling.trans_conv_size(n, 3)
             if got != want:
                 return f"for size {n}: expected {want}, got {got!r}"
+        return None
 
-A stub (an answer that is ``...``, or a function that gives ``None`` or ``...`` or raises
-``NotImplementedError``) is "not yet"; an exception in the student's code is "wrong", with its text.
-A check never raises, so *Run All* always reaches the end of a notebook.
+A stub gets the verdict "not yet": an answer that is ``...``, or a function that returns ``None`` or ``...``
+or raises ``NotImplementedError``. Any other exception in the student's code gets "wrong" and is quoted. A
+check itself never raises, so *Run All* always reaches the end of a notebook.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 # How the verdicts begin. The kept outputs of the notebooks are held against them.
 RIGHT, NOT_YET, WRONG = "Right.", "Not yet.", "Not right:"
@@ -32,30 +36,33 @@ class NotYet(Exception):
 
 @dataclass(frozen=True)
 class Failure:
-    """What is wrong with an answer, with an optional picture of it.
+    """What is wrong with an answer, with an optional figure of the failing case.
 
     Parameters
     ----------
     message
-        What was expected and what came, on the failing case.
+        The failing case, what was expected and what the answer gave.
     draw
-        Called without arguments to draw the case with matplotlib.
+        Draws the case with matplotlib; called without arguments.
     """
 
     message: str
     draw: Callable[[], Any] | None = None
 
 
+Fault = str | Failure | None
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a check; true in a condition only when the answer is right.
+    """The outcome of a check, true in a condition only if the answer is right.
 
     Parameters
     ----------
     status
         ``"right"``, ``"not yet"`` or ``"wrong"``.
     message
-        What was printed.
+        The printed text.
     """
 
     status: str
@@ -65,28 +72,16 @@ class Verdict:
         return self.status == "right"
 
     def _ipython_display_(self) -> None:
-        """Show nothing: the message has been printed already."""
+        """Display nothing, because the message has already been printed."""
 
 
 def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call the student's function.
-
-    Parameters
-    ----------
-    function
-        What the student wrote.
-    *args, **kwargs
-        Passed on.
-
-    Returns
-    -------
-    Any
-        What the function returned.
+    """Call the student's function and return its result.
 
     Raises
     ------
     NotYet
-        Where the function is still a stub.
+        If the function is still a stub.
     """
     if function is ...:
         raise NotYet
@@ -100,32 +95,23 @@ def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def value(answer: Any) -> Any:
-    """Give back an answer that is a plain value.
-
-    Parameters
-    ----------
-    answer
-        What the student wrote.
-
-    Returns
-    -------
-    Any
-        The same answer; a list has become a tuple, a tensor or array of a single number that number.
+    """Return a plain value: a list as a tuple, a tensor or array without dimensions as a number.
 
     Raises
     ------
     NotYet
-        Where the answer is still ``...`` or ``None``, or a tuple or list that holds one of them.
+        If the answer is still ``...`` or ``None``, or a tuple or list that contains one of them.
     """
     if isinstance(answer, (tuple, list)):
         return tuple(value(part) for part in answer)
     if answer is ... or answer is None:
         raise NotYet
-    return answer.item() if getattr(answer, "ndim", None) == 0 else answer
+    is_number = isinstance(answer, (Tensor, np.ndarray, np.generic)) and answer.ndim == 0
+    return answer.item() if is_number else answer
 
 
-def check(hint: str) -> Callable[[Callable[..., Any]], Callable[..., Verdict]]:
-    """Turn a function that finds faults into a check that prints a verdict and never raises.
+def check(hint: str) -> Callable[[Callable[..., Fault]], Callable[..., Verdict]]:
+    """Turn a function that finds faults into a check, which prints a verdict and never raises.
 
     Parameters
     ----------
@@ -135,13 +121,13 @@ def check(hint: str) -> Callable[[Callable[..., Any]], Callable[..., Verdict]]:
     Returns
     -------
     Callable
-        A decorator. The check it makes takes the student's answer and returns a ``Verdict``.
+        A decorator. The check that it makes takes the student's answer and returns a ``Verdict``.
     """
 
-    def decorate(find_fault: Callable[..., Any]) -> Callable[..., Verdict]:
+    def decorate(find_fault: Callable[..., Fault]) -> Callable[..., Verdict]:
         @functools.wraps(find_fault)
         def run(*answer: Any, **kwargs: Any) -> Verdict:
-            verdict, draw = _judge(find_fault, hint, answer, kwargs)
+            verdict, draw = _judge(lambda: find_fault(*answer, **kwargs), hint)
             print(verdict.message)
             if draw is not None:
                 draw()
@@ -152,13 +138,13 @@ def check(hint: str) -> Callable[[Callable[..., Any]], Callable[..., Verdict]]:
     return decorate
 
 
-def _judge(find_fault, hint, answer, kwargs):
-    """Run one check and put its outcome in words."""
+def _judge(find_fault: Callable[[], Fault], hint: str) -> tuple[Verdict, Callable[[], Any] | None]:
+    """Run one check and return its verdict, with the function that draws the failing case, if any."""
     try:
-        fault = find_fault(*answer, **kwargs)
+        fault = find_fault()
     except NotYet:
         return Verdict("not yet", f"{NOT_YET} Hint: {hint}"), None
-    except Exception as error:  # whatever the student's code raised is shown, never thrown
+    except Exception as error:  # the student's code may raise anything: report it, never raise it
         fault = f"your code raised {type(error).__name__}: {error}"
     if fault is None:
         return Verdict("right", RIGHT), None
