@@ -301,10 +301,10 @@ def test_a_process_that_is_not_the_first_writes_and_prints_nothing(
 def test_a_second_interrupt_does_not_stop_the_writing():
     before = signal.getsignal(signal.SIGINT)
     with train._undisturbed(interrupted=True):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(KeyboardInterrupt), train._undisturbed(interrupted=False):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 # ------------------------------------------------------------------ evaluate
