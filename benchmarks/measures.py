@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from benchmarks import probe, textbook
 from d2lseg import backbones, fcn, metrics, voc
 from d2lseg.engine import devices
-from d2lseg.training import segmentation_loss
+from d2lseg.training import evaluate, segmentation_loss
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -32,6 +31,8 @@ def peak_memory() -> float:
     if STATUS.exists():  # Linux, where getrusage would include the memory of the parent process
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
+    import resource  # here, because Windows has none, and the rest of this file runs there
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024  # bytes there, KiB elsewhere
 

@@ -295,7 +295,7 @@ def test_only_a_second_interrupt_does_not_stop_the_writing(folder, tmp_path, mon
     before, save = signal.getsignal(signal.SIGINT), fcn.save
 
     def save_slowly(*arguments, **options):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return save(*arguments, **options)
 
     monkeypatch.setattr(train, "train", lambda *arguments, **options: History(interrupted=interrupted))

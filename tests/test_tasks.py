@@ -155,7 +155,7 @@ def installed(root):
     return lines
 
 
-needs_sh = pytest.mark.skipif(os.name == "nt", reason="simulates pip with a shell script")
+needs_sh = pytest.mark.skipif(os.name == "nt", reason="a shell script stands for a program")
 
 
 @needs_sh
@@ -373,6 +373,7 @@ def test_the_news_question_is_left_out_unless_the_reader_has_settings(mini):
     assert page.read_text() == "{}"
 
 
+@needs_sh
 def test_make_hands_lab_args_over(tmp_path):
     if not shutil.which("make"):
         pytest.skip("make is not on this machine")
