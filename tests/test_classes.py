@@ -128,7 +128,9 @@ def test_masks_of_own_classes_are_read(tmp_path, kind, table):
 def test_another_palette_is_refused_only_where_colours_are_known(tmp_path):
     save_mask(tmp_path / "mask.png", "P", ((7, 7, 7), (8, 8, 8), (9, 9, 9)))
     assert np.array_equal(voc.read_mask(tmp_path / "mask.png", ClassList(ROAD.names)), LABEL)
-    with pytest.raises(ValueError, match=r"mask\.png: .* index 0 the colour \(7, 7, 7\), the classes' pal"):
+    with pytest.raises(
+        ValueError, match=r"mask\.png: .* index 0 .* \(7, 7, 7\), expected \(0, 0, 0\)"
+    ):
         voc.read_mask(tmp_path / "mask.png", ROAD)
 
 

@@ -246,7 +246,7 @@ def test_bad_pairs_are_left_out_and_named(spoilt):
     assert data.ids == ["train_00", "train_02", "train_04"] and len(list(data)) == 3
     assert list(data.skipped) == ["train_01", "train_03"]
     assert "train_01.jpg: cannot be read as an image" in data.skipped["train_01"]
-    assert "train_03.png: no such picture; 'train' lists it" in data.skipped["train_03"]
+    assert "train_03.png: no such image; 'train' lists it" in data.skipped["train_03"]
     assert "do not fit" in voc.VOCSegDataset(spoilt, "val", skip_bad=True).skipped["val_00"]
 
 
@@ -264,7 +264,7 @@ def test_a_list_of_bad_pairs_alone_is_refused(folder):
     for name in ("val_00", "val_01"):
         (folder / "JPEGImages" / f"{name}.jpg").write_bytes(b"")
     with pytest.raises(
-        ValueError, match=r"no picture of 'val' can be used, the first: .*val_00\.jpg.*0 bytes"
+        ValueError, match=r"no image of 'val' can be used, the first: .*val_00\.jpg.*0 bytes"
     ):
         voc.VOCSegDataset(folder, "val", skip_bad=True)
 

@@ -732,8 +732,7 @@ def small_voc(hosts, content, monkeypatch):
     """Let VOC 2012 be the small archive, on a local host."""
     host = hosts(content)
     archive = archive_of(content, host.url)
-    for module in (voc, download):
-        monkeypatch.setattr(module, "voc2012", lambda: archive)
+    monkeypatch.setattr(download, "voc2012", lambda: archive)
     return host
 
 

@@ -24,7 +24,8 @@ from tqdm.auto import tqdm
 
 from ..classes import VOID, ClassList, write_classes
 from ..engine.files import read_text
-from ..voc import CLASSES_FILE, IMAGE_SUFFIXES, write_mask
+from ..engine.layout import IMAGE_SUFFIXES
+from ..voc import CLASSES_FILE, write_mask
 
 VOID_LABELS = ("__ignore__", "void")  # of shapes that nobody shall be asked about
 HOLE_LABEL = "_background_"  # LabelMe's own name of what is no object; that of class 0 does as well

@@ -15,6 +15,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
+def data_dir() -> Path:
+    """Return the folder for datasets and checkpoints, created if needed.
+
+    It is the environment's ``D2LSEG_DATA`` if that is set, ``data/`` in a checkout of the course, and
+    ``~/.cache/d2lseg`` anywhere else (Colab, pip install).
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    if os.environ.get("D2LSEG_DATA"):
+        folder = Path(os.environ["D2LSEG_DATA"]).expanduser()
+    elif (checkout / "pyproject.toml").is_file() and (checkout / "notebooks").is_dir():
+        folder = checkout / "data"
+    else:
+        folder = Path.home() / ".cache" / "d2lseg"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its place only when the block ends without an error.
@@ -108,7 +125,7 @@ def check_file(path: str | os.PathLike, what: str = "file", advice: str = "check
     except (OSError, ValueError) as error:
         raise in_words(error, path, what, advice) from error
     found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-    raise ValueError(f"{path}: {found}; expected a {what}. Name the file itself, or move this away")
+    raise ValueError(f"{path}: {found}, not the {what} itself. Give the path of the file, or move this away")
 
 
 def in_words(error: Exception, path: str | os.PathLike, what: str, advice: str) -> Exception:
@@ -139,7 +156,7 @@ def in_words(error: Exception, path: str | os.PathLike, what: str, advice: str) 
         return ValueError(f"{path}: its symbolic links lead in a circle; put the {what} itself in its place")
     if code == errno.ENAMETOOLONG or not isinstance(error, OSError):
         name = repr(os.path.basename(path)[:40])  # it may hold what cannot be printed
-        return ValueError(f"{name}...: no name that a {what} can have ({error.args[-1]}); rename it")
+        return ValueError(f"{name}...: not a possible file name ({error.args[-1]}); rename the {what}")
     return OSError(f"{path}: cannot be read ({error.strerror or error}); check the disk, and copy the {what}")
 
 
