@@ -21,7 +21,7 @@ def test_the_palette_begins_with_vocs_colours_and_ends_with_voids():
 
 @pytest.mark.parametrize("count", [0, 257])
 def test_there_are_256_colours(count):
-    with pytest.raises(ValueError, match=f"256 colours, asked for {count}"):
+    with pytest.raises(ValueError, match=f"num_classes is {count}, .* 1 to 256"):
         classes.voc_colormap(count)
 
 
@@ -71,7 +71,7 @@ def test_what_write_classes_writes_is_read(tmp_path_factory, names, coloured):
 
 @pytest.mark.parametrize("name", ["road 1 2 3", "two\nlines", " blank", "", "road 1 2 300"])
 def test_a_name_that_would_be_read_as_another_is_not_written(tmp_path, name):
-    with pytest.raises(ValueError, match=r"classes\.txt: one of the names .* cannot be written"):
+    with pytest.raises(ValueError, match=r"classes\.txt: one of the names .* cannot be a line"):
         classes.write_classes(tmp_path / "classes.txt", ClassList(("background", name)))
     assert list(tmp_path.iterdir()) == []
 
@@ -128,9 +128,7 @@ def test_masks_of_own_classes_are_read(tmp_path, kind, table):
 def test_another_palette_is_refused_only_where_colours_are_known(tmp_path):
     save_mask(tmp_path / "mask.png", "P", ((7, 7, 7), (8, 8, 8), (9, 9, 9)))
     assert np.array_equal(voc.read_mask(tmp_path / "mask.png", ClassList(ROAD.names)), LABEL)
-    with pytest.raises(
-        ValueError, match=r"mask\.png: .* index 0 .* \(7, 7, 7\), expected \(0, 0, 0\)"
-    ):
+    with pytest.raises(ValueError, match=r"mask\.png: .* index 0 .* \(7, 7, 7\), expected \(0, 0, 0\)"):
         voc.read_mask(tmp_path / "mask.png", ROAD)
 
 

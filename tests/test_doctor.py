@@ -263,9 +263,7 @@ def test_names_that_another_process_found_are_left_out_without_reading(folder):
 def test_a_list_of_bad_pairs_alone_is_refused(folder):
     for name in ("val_00", "val_01"):
         (folder / "JPEGImages" / f"{name}.jpg").write_bytes(b"")
-    with pytest.raises(
-        ValueError, match=r"no image of 'val' can be used, the first: .*val_00\.jpg.*0 bytes"
-    ):
+    with pytest.raises(ValueError, match=r"no image of 'val' can be used, the first: .*val_00\.jpg.*0 bytes"):
         voc.VOCSegDataset(folder, "val", skip_bad=True)
 
 
