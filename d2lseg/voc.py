@@ -189,10 +189,12 @@ class VOCSegDataset(Dataset):
 
     Parameters
     ----------
-    split : str
-        A list in ``ImageSets/Segmentation``; ``"trainval"`` joins train and val.
+    voc_dir, split : path and str
+        The folder, and a list in its ``ImageSets/Segmentation``; ``"trainval"`` joins train and val.
     crop_size : (int, int), optional
         (height, width) of a random crop; ``None`` gives whole images.
+    flip : bool
+        Mirror half of the images, at random.
     seed : int
         Augmentation is drawn from (seed, epoch, index) and nothing else, so that the number of workers, the
         order of reading and an interruption change nothing.
@@ -205,8 +207,7 @@ class VOCSegDataset(Dataset):
     classes : ClassList, optional
         By default those of the folder, see `folder_classes`.
     skip_bad : bool or mapping of str to str
-        Leave out pairs that cannot be read: True reads all once to find them, a mapping of names to reasons
-        tells which, as `check_files` returns. They end up in the attribute ``skipped``.
+        Move bad pairs from ``ids`` to ``skipped``: those of `check_files` for True, or those of the mapping.
     """
 
     def __init__(
@@ -326,12 +327,14 @@ def load_data_voc(
 
     Parameters
     ----------
+    batch_size : int
+        Images in a training batch.
     num_workers : int, optional
         Processes that read ahead: by default none, or up to four on Linux with a GPU.
     rank, world_size : int
         Load only this process's share. All processes must skip the same bad files: find them in one process,
         and pass ``skip_bad`` its result.
-    cache, target_transform, scale, classes, skip_bad
+    voc_dir, crop_size, seed, cache, target_transform, scale, classes, skip_bad
         As in `VOCSegDataset`.
     """
     kept: Any = dict(cache=cache, target_transform=target_transform, classes=classes, skip_bad=skip_bad)
