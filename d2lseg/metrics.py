@@ -14,28 +14,10 @@ from torch import Tensor
 
 
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    """Count the pixels of each true class by the class that was predicted for them.
+    """Count the pixels of each true class by predicted class: int64 (C, C), row = truth, column = prediction.
 
-    Parameters
-    ----------
-    prediction : Tensor
-        Predicted class indices, any integer dtype, any shape.
-    label : Tensor
-        True class indices of the same shape; pixels equal to ``ignore_index`` (void) are left out.
-    num_classes : int
-        Number of classes C.
-    ignore_index : int
-        The label of void.
-
-    Returns
-    -------
-    Tensor
-        int64, shape (C, C): row = true class, column = predicted class.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or a counted pixel holds a class outside 0..C-1.
+    Both arguments hold class indices of any integer dtype, in the same shape. Pixels labelled `ignore_index`
+    (void) do not count. A counted index outside 0..C-1 is a ValueError.
     """
     if prediction.shape != label.shape:
         shapes = f"{tuple(prediction.shape)} and {tuple(label.shape)}"
@@ -50,14 +32,14 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore
 
 
 def _check_range(name: str, classes: Tensor, num_classes: int) -> None:
-    """Refuse class indices that the matrix has no place for."""
+    """Raise unless the matrix has a place for all class indices."""
     if classes.numel() == 0:
         return
     low, high = classes.aminmax()
     if low < 0 or high >= num_classes:
         raise ValueError(
             f"{name} holds class indices from {int(low)} to {int(high)}; "
-            f"with {num_classes} classes they must lie in 0..{num_classes - 1} (void pixels aside)"
+            f"with {num_classes} classes they must lie in 0..{num_classes - 1} (apart from void pixels)"
         )
 
 
@@ -65,25 +47,14 @@ def _check_range(name: str, classes: Tensor, num_classes: int) -> None:
 class Scores:
     """The scores of one confusion matrix; NaN where there was nothing to score.
 
-    Parameters
-    ----------
-    pixel_acc : float
-        Share of the labelled pixels that are right.
-    mean_acc : float
-        Mean over the classes of the share of their pixels that are right.
-    miou : float
-        Mean over the classes of intersection over union.
-    fw_iou : float
-        Intersection over union weighted with each class's share of the labelled pixels.
-    per_class : Tensor
-        float64, shape (C,): intersection over union of each class, NaN where a class is in neither truth
-        nor prediction. Such a class is left out of the mean.
+    IoU is intersection over union. ``per_class`` holds it for each class, float64 (C,). A class absent from
+    truth and prediction is NaN there, and left out of the means.
     """
 
-    pixel_acc: float
-    mean_acc: float
-    miou: float
-    fw_iou: float
+    pixel_acc: float  # share of the labelled pixels that are right
+    mean_acc: float  # mean over the classes of the share of their pixels that are right
+    miou: float  # mean over the classes of IoU
+    fw_iou: float  # IoU weighted by each class's share of the labelled pixels
     per_class: Tensor = field(repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -94,22 +65,9 @@ class Scores:
 
 
 def scores(matrix: Tensor) -> Scores:
-    """Turn a confusion matrix into the four scores and the IoU of each class.
+    """Compute the scores from a confusion matrix (C, C); sum the matrices of several images first.
 
-    Parameters
-    ----------
-    matrix : Tensor
-        Counts of shape (C, C), rows = truth, columns = prediction; sum the matrices of several images first.
-
-    Returns
-    -------
-    Scores
-        Means run over the classes for which the value is defined. With no labelled pixel all are NaN.
-
-    Raises
-    ------
-    ValueError
-        If the matrix is not square.
+    Means run over the classes for which the value is defined. Without labelled pixels all scores are NaN.
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"expected a square confusion matrix (C, C), got shape {tuple(matrix.shape)}")
@@ -127,17 +85,9 @@ def scores(matrix: Tensor) -> Scores:
 
 
 def background_baseline(matrix: Tensor) -> Scores:
-    """Score the model that says "background" (class 0) for each pixel, on the same images.
+    """Score the model that predicts background (class 0) for every pixel of the same images.
 
-    Parameters
-    ----------
-    matrix : Tensor
-        The confusion matrix of any prediction on these images, shape (C, C); only its row sums are used.
-
-    Returns
-    -------
-    Scores
-        What a real model has to beat.
+    A real model has to beat it. Only the row sums of the confusion matrix are used.
     """
     baseline = torch.zeros_like(matrix)
     baseline[:, 0] = matrix.sum(1)
@@ -145,32 +95,12 @@ def background_baseline(matrix: Tensor) -> Scores:
 
 
 def boundary_band(label: Tensor, width: int) -> Tensor:
-    """Find the pixels near a boundary: within ``width`` pixels of one with another label.
+    """Return the pixels within `width` pixels of one with another label: bool, of the label's shape.
 
-    Void counts as a label here, so a ring of void around an object is a boundary on both sides. To score the
-    band alone, set the labels outside it to void: ``label.masked_fill(~band, 255)``.
-
-    Parameters
-    ----------
-    label : Tensor
-        Class indices 0..255, (H, W) or (N, H, W).
-    width : int
-        Pixels, at least 1; counted as the larger of the two distances along the axes.
-
-    Returns
-    -------
-    Tensor
-        bool, of the label's shape.
-
-    Raises
-    ------
-    ValueError
-        If the width is below 1, or the label has another number of axes.
-
-    Notes
-    -----
-    Source of the idea: Kohli, Ladicky and Torr, "Robust higher order potentials for enforcing label
-    consistency", CVPR 2008, section 5 (the "trimap" around the boundaries).
+    The label is (H, W) or (N, H, W); distance is the larger of the two along the axes. Void counts as a
+    label, so a void ring around an object is a boundary on both sides. To score the band alone, set the
+    labels outside it to void: ``label.masked_fill(~band, 255)``. Source: Kohli, Ladicky and Torr, "Robust
+    higher order potentials for enforcing label consistency", CVPR 2008, section 5 (the "trimap").
     """
     if width < 1:
         raise ValueError(f"width must be at least 1 pixel, got {width}")

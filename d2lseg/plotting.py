@@ -1,14 +1,14 @@
-"""Pictures of tensors: images, labels, overlays with a legend, small matrices, scores.
+"""Figures of tensors: images, labels, overlays with a legend, small matrices, scores.
 
-Every function draws with matplotlib and returns the axes, so a notebook can add to the picture. No function
-here knows a model or a dataset folder: names and colours are VOC's unless others are given. Those of a
-dataset are ``dataset.classes`` and ``dataset.class_list.colormap``, of a model ``model.classes`` and
-``model.colormap``.
+Every function draws with matplotlib and returns the axes, so a notebook can add to the figure. No function
+here knows a model or a dataset folder. Names and colours are VOC's unless you pass others: those of a dataset
+are ``dataset.classes`` and ``dataset.class_list.colormap``, those of a model ``model.classes`` and
+``model.colormap``. Images are uint8 (3, H, W), labels and predictions class indices (H, W) with 255 = void.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,18 +21,12 @@ from .classes import VOC_CLASSES, VOC_COLORMAP, VOID, VOID_COLOR, voc_colormap
 from .voc import label2image
 
 # Okabe and Ito, "Color universal design", 2008: eight colours that colour-blind readers can tell apart.
-# Black stands for background, the others are handed out to the classes of one picture in turn.
+# Black stands for background, the others are given to the classes of one figure in turn.
 OKABE_ITO = (
-    (0, 0, 0),
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-LEGEND_ENTRIES = 24  # more do not fit beside two rows of pictures
+    (0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115),
+    (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)  # fmt: skip
+LEGEND_ENTRIES = 24  # more do not fit beside two rows of images
 BARS = 40
 TICKS = 40
 
@@ -40,23 +34,7 @@ Colormap = Sequence[tuple[int, int, int]]
 
 
 def to_numpy(image: Tensor | np.ndarray) -> np.ndarray:
-    """Bring an image into matplotlib's order.
-
-    Parameters
-    ----------
-    image : Tensor or ndarray
-        (3, H, W), (1, H, W) or (H, W); uint8 in 0..255 or float in 0..1.
-
-    Returns
-    -------
-    ndarray
-        (H, W, 3) or (H, W), same dtype; floats are clipped to 0..1.
-
-    Raises
-    ------
-    ValueError
-        If the shape is none of these.
-    """
+    """Convert an image (3, H, W), (1, H, W) or (H, W) to (H, W, 3) or (H, W), with floats clipped to 0..1."""
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] not in (1, 3)):
         raise ValueError(f"expected an image of shape (3, H, W), (1, H, W) or (H, W), got {array.shape}")
@@ -72,31 +50,12 @@ def show_images(
     titles: Sequence[str] | None = None,
     scale: float = 1.5,
 ) -> np.ndarray:
-    """Draw a grid of images, row by row.
+    """Draw a grid of images of any sizes, row by row, and return its axes, flat; empty places stay empty.
 
-    Parameters
-    ----------
-    images : sequence of Tensor
-        Each (3, H, W) or (H, W), uint8 or float in 0..1; sizes may differ.
-    num_rows, num_cols : int
-        The grid. Places without an image stay empty.
-    titles : sequence of str, optional
-        One for each image.
-    scale : float
-        Size of one place in inches.
-
-    Returns
-    -------
-    ndarray of Axes
-        Flat, ``num_rows * num_cols`` long.
+    The images are (3, H, W) or (H, W), uint8 or float in 0..1. `scale` is the size of one place in inches.
     """
-    _, axes = plt.subplots(
-        num_rows,
-        num_cols,
-        figsize=(num_cols * scale, num_rows * scale),
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (num_cols * scale, num_rows * scale)
+    _, axes = plt.subplots(num_rows, num_cols, figsize=size, squeeze=False, layout="constrained")
     axes = axes.flatten()
     for ax in axes:
         ax.set_axis_off()
@@ -110,26 +69,7 @@ def show_images(
 def show_matrix(
     matrix: Tensor, ax: Axes | None = None, title: str | None = None, fmt: str = "{:g}", cmap: str = "Blues"
 ) -> Axes:
-    """Draw a small matrix as coloured cells with the numbers written in them.
-
-    Parameters
-    ----------
-    matrix : Tensor
-        (H, W), any real dtype; up to about 20 x 20 stays legible.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
-    title : str, optional
-        Put above the matrix.
-    fmt : str
-        Format of one number.
-    cmap : str
-        A matplotlib colour map.
-
-    Returns
-    -------
-    Axes
-        The axes drawn on.
-    """
+    """Draw a small matrix (H, W), up to about 20 x 20, as coloured cells with the numbers written in them."""
     values = np.asarray(matrix.detach().cpu() if isinstance(matrix, Tensor) else matrix, dtype=float)
     height, width = values.shape
     if ax is None:
@@ -149,26 +89,11 @@ def show_matrix(
 def palette_for(
     labels: Sequence[Tensor], palette: str | Colormap = "voc"
 ) -> tuple[tuple[int, int, int], ...]:
-    """Choose the colour of each class.
+    """Return the colours of all classes in some labels that are drawn together.
 
-    Parameters
-    ----------
-    labels : sequence of Tensor
-        The labels that will be drawn together, class indices.
-    palette : {"voc", "safe"} or sequence of (int, int, int)
-        ``"voc"`` is the fixed colour map of Pascal VOC. ``"safe"`` gives the classes of these labels the
-        colour-blind-safe colours of Okabe and Ito in turn; with more than seven object classes they repeat.
-        Or the colours themselves, RGB of each class.
-
-    Returns
-    -------
-    tuple of (int, int, int)
-        RGB in 0..255, one for each class index.
-
-    Raises
-    ------
-    ValueError
-        If the palette has another name.
+    ``"voc"`` is the fixed colormap of Pascal VOC. ``"safe"`` gives the classes of these labels the
+    colour-blind-safe colours of Okabe and Ito in turn; with more than seven object classes they repeat.
+    Colours, one RGB triple a class, are returned as they are.
     """
     if not isinstance(palette, str):
         return tuple(palette)
@@ -185,49 +110,14 @@ def palette_for(
 
 
 def classes_in(*labels: Tensor) -> list[int]:
-    """List the class indices that occur in some labels.
-
-    Parameters
-    ----------
-    *labels : Tensor
-        Class indices, any integer dtype and shape.
-
-    Returns
-    -------
-    list of int
-        Sorted, without repetition; 255 last where void occurs.
-    """
+    """Return the class indices that occur in some labels, sorted; 255 (void) is last."""
     return sorted({int(c) for label in labels for c in label.unique()})
 
 
-def overlay(
-    image: Tensor,
-    label: Tensor,
-    opacity: float = 0.6,
-    colormap: Colormap = VOC_COLORMAP,
-) -> Tensor:
-    """Lay the colours of a label over its image; background pixels keep the image.
+def overlay(image: Tensor, label: Tensor, opacity: float = 0.6, colormap: Colormap = VOC_COLORMAP) -> Tensor:
+    """Blend a label's colours into its image, uint8 (3, H, W); background pixels keep the image.
 
-    Parameters
-    ----------
-    image : Tensor
-        uint8, (3, H, W).
-    label : Tensor
-        Class indices, (H, W); void (255) is drawn in its own pale colour.
-    opacity : float
-        0 shows the image alone, 1 the colours alone.
-    colormap : sequence of (int, int, int)
-        RGB of each class.
-
-    Returns
-    -------
-    Tensor
-        uint8, (3, H, W).
-
-    Raises
-    ------
-    ValueError
-        If the sizes differ or the opacity is outside 0..1.
+    Opacity 0 shows the image alone, 1 the colours alone. Void has a pale colour of its own.
     """
     if image.shape[-2:] != label.shape:
         raise ValueError(
@@ -248,27 +138,10 @@ def class_legend(
     most: int = LEGEND_ENTRIES,
     **legend_options,
 ) -> None:
-    """Add a legend with the classes that occur in the labels.
+    """Add to axes or a figure a legend of the classes in the labels, without background.
 
-    Parameters
-    ----------
-    target : Axes or Figure
-        What gets the legend.
-    *labels : Tensor
-        Class indices; background is left out, void is named "void".
-    class_names : sequence of str
-        Name of each class index.
-    colormap : sequence of (int, int, int)
-        RGB of each class index.
-    most : int
-        So many entries at most. Of more classes those with the most pixels are named, and the others counted.
-    **legend_options
-        Passed on to matplotlib's ``legend``.
-
-    Raises
-    ------
-    ValueError
-        If a class has no name.
+    If there are more than `most`, those with the most pixels are named and the others counted. The options
+    are passed on to matplotlib's ``legend``.
     """
     found = [c for c in classes_in(*labels) if c != 0]
     _check_names([c for c in found if c != VOID], class_names)
@@ -284,7 +157,7 @@ def class_legend(
 
 
 def _largest(labels: Sequence[Tensor], count: int) -> list[int]:
-    """Give the classes with the most pixels, background left out, sorted."""
+    """Return the classes with the most pixels, without background, sorted."""
     pixels = sum(torch.bincount(label.flatten().long().cpu(), minlength=256) for label in labels)
     pixels[0] = 0
     return sorted(pixels.argsort(descending=True)[:count].tolist())
@@ -298,30 +171,11 @@ def show_scenes(
     palette: str | Colormap = "voc",
     scale: float = 2.0,
 ) -> np.ndarray:
-    """Draw images in the upper row and their overlays in the lower one, with a legend.
+    """Draw a row of images and a row of their overlays, with a legend; return the axes (2, N).
 
-    Parameters
-    ----------
-    images : sequence of Tensor
-        uint8, (3, H, W) each.
-    labels : sequence of Tensor
-        Class indices, (H, W) each.
-    class_names : sequence of str
-        Name of each class index.
-    opacity : float
-        Of the overlay, 0..1.
-    palette : {"voc", "safe"} or sequence of (int, int, int)
-        See `palette_for`; ``model.colormap`` or ``dataset.class_list.colormap`` for classes of one's own.
-    scale : float
-        Size of one picture in inches.
-
-    Returns
-    -------
-    ndarray of Axes
-        Shape (2, number of images).
+    Palettes are described at `palette_for`; `scale` is the size of one image in inches.
     """
-    rows = [("image", lambda i: images[i]), ("label", lambda i: labels[i])]
-    return _show_rows(images, labels, rows, class_names, opacity, palette, scale)
+    return _show_rows(images, {"label": labels}, class_names, opacity, palette, scale)
 
 
 def show_predictions(
@@ -333,28 +187,7 @@ def show_predictions(
     palette: str | Colormap = "voc",
     scale: float = 2.0,
 ) -> np.ndarray:
-    """Draw three rows, image, prediction and truth, with one legend.
-
-    Parameters
-    ----------
-    images : sequence of Tensor
-        uint8, (3, H, W) each.
-    predictions, labels : sequence of Tensor
-        Class indices, (H, W) each.
-    class_names : sequence of str
-        Name of each class index.
-    opacity : float
-        Of the overlays, 0..1.
-    palette : {"voc", "safe"} or sequence of (int, int, int)
-        See `palette_for`; ``model.colormap`` or ``dataset.class_list.colormap`` for classes of one's own.
-    scale : float
-        Size of one picture in inches.
-
-    Returns
-    -------
-    ndarray of Axes
-        Shape (3, number of images).
-    """
+    """Draw three rows, image, prediction and truth, with one legend; return the axes (3, N)."""
     return show_comparison(images, {"prediction": predictions}, labels, class_names, opacity, palette, scale)
 
 
@@ -367,69 +200,37 @@ def show_comparison(
     palette: str | Colormap = "voc",
     scale: float = 2.0,
 ) -> np.ndarray:
-    """Draw images, what several models say of them, and the truth below each other, with one legend.
+    """Draw images, the predictions of several models by name, and the truth; return the axes (2 + models, N).
 
-    Parameters
-    ----------
-    images : sequence of Tensor
-        uint8, (3, H, W) each.
-    predictions : mapping of str to sequence of Tensor
-        For each row its name and one prediction for each image, class indices (H, W).
-    labels : sequence of Tensor
-        The truth, class indices (H, W) each.
-    class_names : sequence of str
-        Name of each class index.
-    opacity : float
-        Of the overlays, 0..1.
-    palette : {"voc", "safe"} or sequence of (int, int, int)
-        See `palette_for`; ``model.colormap`` or ``dataset.class_list.colormap`` for classes of one's own.
-    scale : float
-        Size of one picture in inches.
-
-    Returns
-    -------
-    ndarray of Axes
-        Shape (2 + number of predicted rows, number of images).
-
-    Raises
-    ------
-    ValueError
-        If a row has not one label for each image.
+    Palettes are described at `palette_for`; `scale` is the size of one image in inches.
     """
-    drawn = {**predictions, "truth": labels}
-    for name, row in drawn.items():
-        if len(row) != len(images):
-            raise ValueError(f"the row {name!r} holds {len(row)} labels for {len(images)} images")
-    # each row's function looks a picture up; the default argument ties it to its own row
-    rows = [("image", lambda i: images[i])]
-    rows += [(name, lambda i, row=row: row[i]) for name, row in drawn.items()]
-    everything = [label for row in drawn.values() for label in row]
-    return _show_rows(images, everything, rows, class_names, opacity, palette, scale)
+    rows = {**predictions, "truth": labels}
+    return _show_rows(images, rows, class_names, opacity, palette, scale)
 
 
 def _show_rows(
     images: Sequence[Tensor],
-    labels: Sequence[Tensor],
-    rows: Sequence[tuple[str, Callable[[int], Tensor]]],
+    rows: Mapping[str, Sequence[Tensor]],
     class_names: Sequence[str],
     opacity: float,
     palette: str | Colormap,
     scale: float,
 ) -> np.ndarray:
-    """Draw named rows of pictures; a picture of two dimensions is a label, laid over its image."""
+    """Draw the images, and below them named rows of labels laid over them."""
+    for name, row in rows.items():
+        if len(row) != len(images):
+            raise ValueError(f"row {name!r} has {len(row)} labels for {len(images)} images; expected as many")
+    labels = [label for row in rows.values() for label in row]
     colormap = palette_for(labels, palette)
-    figure, axes = plt.subplots(
-        len(rows),
-        len(images),
-        figsize=(scale * len(images) + 1.2, scale * 0.8 * len(rows)),
-        squeeze=False,
-        layout="constrained",
-    )
-    for (name, picture_of), line in zip(rows, axes, strict=True):
-        for i, ax in enumerate(line):
-            picture = picture_of(i)
-            shown = picture if picture.ndim == 3 else overlay(images[i], picture, opacity, colormap)
-            ax.imshow(to_numpy(shown))
+    shape = (1 + len(rows), len(images))
+    size = (scale * shape[1] + 1.2, scale * 0.8 * shape[0])
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
+    drawn = {"image": images}
+    for name, row in rows.items():
+        drawn[name] = [overlay(*pair, opacity, colormap) for pair in zip(images, row, strict=True)]
+    for line, (name, row) in zip(axes, drawn.items(), strict=True):
+        for ax, image in zip(line, row, strict=True):
+            ax.imshow(to_numpy(image))
             ax.set(xticks=[], yticks=[])
         line[0].set_ylabel(name, fontsize=10)
     class_legend(figure, *labels, class_names=class_names, colormap=colormap, loc="outside right center")
@@ -439,28 +240,9 @@ def _show_rows(
 def plot_class_iou(
     per_class: Tensor, class_names: Sequence[str] = VOC_CLASSES, ax: Axes | None = None, most: int = BARS
 ) -> Axes:
-    """Draw the IoU of each class as horizontal bars, best on top, absent classes left out.
+    """Draw the IoU (C,) of each class as bars, best on top, NaN left out, with a dashed line at the mean.
 
-    Parameters
-    ----------
-    per_class : Tensor
-        (C,), IoU in 0..1, NaN where a class is absent.
-    class_names : sequence of str
-        Name of each class index.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
-    most : int
-        So many bars at most, 2 or more. Of more classes the best and the worst are drawn.
-
-    Returns
-    -------
-    Axes
-        The axes drawn on, with a dashed line at the mean of all classes.
-
-    Raises
-    ------
-    ValueError
-        If a class has no name.
+    If there are more than `most` classes, only the best and the worst are drawn.
     """
     present = [c for c in range(len(per_class)) if not per_class[c].isnan()]
     _check_names(present, class_names)
@@ -481,46 +263,28 @@ def plot_class_iou(
 
 
 def _check_names(classes: Sequence[int], class_names: Sequence[str]) -> None:
-    """Refuse too few names."""
     if classes and classes[-1] >= len(class_names):
         raise ValueError(
-            f"class {classes[-1]} has no name, there are {len(class_names)}; give those of the dataset: "
+            f"class {classes[-1]} has no name, there are {len(class_names)}; pass those of the dataset: "
             "class_names=dataset.classes"
         )
 
 
 def plot_confusion(matrix: Tensor, class_names: Sequence[str] = VOC_CLASSES, ax: Axes | None = None) -> Axes:
-    """Draw a confusion matrix, each row divided by its sum.
+    """Draw a confusion matrix (C, C) of counts, each row (a true class) divided by its sum.
 
-    Parameters
-    ----------
-    matrix : Tensor
-        int64 counts, (C, C), rows = truth, columns = prediction.
-    class_names : sequence of str
-        Name of each class index. Of more than 40 classes only every second, third ... is written.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    Axes
-        The axes drawn on; a colour bar says what share of the true class a cell holds.
-
-    Raises
-    ------
-    ValueError
-        If a class has no name.
+    Of more than 40 classes only every second, third ... name is written.
     """
     _check_names(range(len(matrix)), class_names)
     shares = matrix.double() / matrix.sum(1, keepdim=True).clamp(min=1)
     if ax is None:
-        side = max(3.2, 0.24 * min(len(matrix), TICKS) + 1.6)  # less has no room for the bar's label
+        side = max(3.2, 0.24 * min(len(matrix), TICKS) + 1.6)  # below 3.2 the bar's label does not fit
         _, ax = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
-    picture = ax.imshow(shares.cpu().numpy(), cmap="viridis", vmin=0, vmax=1)
+    cells = ax.imshow(shares.cpu().numpy(), cmap="viridis", vmin=0, vmax=1)
     written = range(0, len(matrix), -(-len(matrix) // TICKS))
     names = [class_names[c] for c in written]
     ax.set_xticks(written, names, rotation=90, fontsize=8)
     ax.set_yticks(written, names, fontsize=8)
     ax.set(xlabel="predicted class", ylabel="true class")
-    ax.figure.colorbar(picture, ax=ax, label="share of the true class's pixels", shrink=0.8)
+    ax.figure.colorbar(cells, ax=ax, label="share of the true class's pixels", shrink=0.8)
     return ax

@@ -11,30 +11,20 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .engine.devices import autocast
-from .voc import label2image
+from .voc import label2image as label2image  # for readers of the textbook, who look for it here
 
-__all__ = [
-    "WINDOWS",
-    "label2image",
-    "predict",
-    "predict_logits",
-    "predict_tiled",
-    "tile_starts",
-    "tiled_logits",
-]
-
-WINDOWS = ("flat", "smooth")  # how much the pixels of a tile weigh, see `tiled_logits`
+WINDOWS = ("flat", "smooth")  # the weights of a tile's pixels, see `tiled_logits`
 TILE = (768, 768)
 OVERLAP = 128
 
 
 @contextmanager
 def _evaluating(model: nn.Module, precision: str | None) -> Iterator[None]:
-    """Hold a model in eval mode without gradients, and put its mode back afterwards."""
+    """Hold a model in eval mode without gradients, and restore its mode afterwards."""
     was_training = model.training
     model.eval()
     try:
-        # no_grad: in inference_mode autocast would cast all weights anew for each tile
+        # no_grad: in inference_mode autocast would cast all weights again for each tile
         with torch.no_grad(), autocast(_device(model), precision or "float32"):
             yield
     finally:
@@ -54,40 +44,23 @@ def _check_image(image: Tensor) -> None:
 
 
 def _score(model: nn.Module, images: Tensor) -> Tensor:
-    """Call the model and check what it gives: (N, 3, H, W) -> (N, C, H, W)."""
+    """Call the model and check what it returns: (N, 3, H, W) -> (N, C, H, W)."""
     logits = model(images.to(_device(model)))
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
     expected = (len(images), *images.shape[2:])
     if not isinstance(logits, Tensor) or logits.ndim != 4 or (found[0], *found[2:]) != expected:
         raise ValueError(
-            f"the model gives {found} for images {tuple(images.shape)}; expected logits (N, C, H, W), "
-            "with the N, H and W of the images. Wrap it in a module that returns them"
+            f"the model returned {found} for images {tuple(images.shape)}; expected logits (N, C, H, W), "
+            "with the N, H and W of the images. Wrap it in a module that returns logits"
         )
     return logits
 
 
 def predict_logits(model: nn.Module, image: Tensor, precision: str | None = None) -> Tensor:
-    """Score each class at each pixel of one image.
+    """Score each class at each pixel of one uint8 RGB image (3, H, W): float32 (C, H, W) on the CPU.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Maps uint8 (1, 3, H, W) to logits (1, C, H, W). Its mode is restored afterwards.
-    image : Tensor
-        uint8 RGB, (3, H, W), any size.
-    precision : {"bf16", "fp16", "float32"}, optional
-        What the model computes in: float32 by default; `devices.best_precision` gives the fastest.
-
-    Returns
-    -------
-    Tensor
-        float32 on the CPU, (C, H, W).
-
-    Raises
-    ------
-    ValueError
-        If the image has another dtype or shape, the precision another name, or the model gives anything
-        but logits of the image's size.
+    The model maps uint8 (1, 3, H, W) to logits (1, C, H, W); its mode is restored afterwards. It computes in
+    `precision`: float32 by default; `devices.best_precision` returns the fastest.
     """
     _check_image(image)
     with _evaluating(model, precision):
@@ -95,52 +68,22 @@ def predict_logits(model: nn.Module, image: Tensor, precision: str | None = None
 
 
 def predict(model: nn.Module, image: Tensor, precision: str | None = None) -> Tensor:
-    """Predict the class of each pixel of one image.
+    """Predict the class of each pixel of one uint8 RGB image (3, H, W): uint8 (H, W) on the CPU.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Maps uint8 (1, 3, H, W) to logits (1, C, H, W).
-    image : Tensor
-        uint8 RGB, (3, H, W), any size.
-    precision : {"bf16", "fp16", "float32"}, optional
-        As in `predict_logits`.
-
-    Returns
-    -------
-    Tensor
-        Class indices, uint8, (H, W), on the CPU.
-
-    Raises
-    ------
-    ValueError
-        As in `predict_logits`.
+    Model and precision are those of `predict_logits`.
     """
     return _classes(predict_logits(model, image, precision))
 
 
 def _classes(logits: Tensor) -> Tensor:
-    """Choose the best class: (C, H, W) -> uint8 (H, W). Like argmax, but a third of its time on a CPU."""
+    """Choose the best class: (C, H, W) -> uint8 (H, W). Like argmax, in a third of its time on a CPU."""
     return logits.max(dim=0).indices.to(torch.uint8)
 
 
 def tile_starts(size: int, tile: int, overlap: int) -> list[int]:
-    """Place tiles along one side of an image.
+    """Return the first pixel of each tile along one side of an image; together they cover 0..size-1.
 
-    Parameters
-    ----------
-    size, tile, overlap : int
-        Pixels. Neighbouring tiles share ``overlap`` pixels; the last one may reach past the image.
-
-    Returns
-    -------
-    list of int
-        First pixel of each tile; together the tiles cover 0..size-1.
-
-    Raises
-    ------
-    ValueError
-        If the overlap is negative or not smaller than the tile.
+    Neighbouring tiles share `overlap` pixels. The last tile may reach past the image.
     """
     if not 0 <= overlap < tile:
         raise ValueError(f"overlap must lie in 0..{tile - 1} for tiles of {tile} pixels, got {overlap}")
@@ -150,16 +93,16 @@ def tile_starts(size: int, tile: int, overlap: int) -> list[int]:
     return [i * step for i in range(count)]
 
 
-class _Side:
+class Side:
     """The tiles along one side of an image.
 
     Attributes
     ----------
     spans : list of slice
-        The pixels of each tile. The last one is cut where the image ends, never moved back: moved, its
-        cells would lie off the grid of the others.
+        The pixels of each tile. The last tile is cut where the image ends, never moved back: then its cells
+        would not lie on the grid of the others.
     weights : list of Tensor
-        float32, (length,), for each tile. At each pixel the weights of all tiles that cover it sum to one.
+        float32 (length,) for each tile. At each pixel the weights of all covering tiles sum to one.
     finished : list of int
         How many of a tile's pixels, from its start, no later tile covers.
     """
@@ -168,17 +111,17 @@ class _Side:
         starts = tile_starts(size, tile, overlap)
         self.spans = [slice(start, min(start + tile, size)) for start in starts]
         profile = torch.ones(tile)
-        if window == "smooth":  # a hat: it falls to nearly nothing at both ends, but not to zero
+        if window == "smooth":  # a hat: nearly zero at both ends
             rising = torch.arange(tile) + 0.5
             profile = torch.minimum(rising, tile - rising)
-        weights, total = [profile[: s.stop - s.start] for s in self.spans], torch.zeros(size)
-        for span, weight in zip(self.spans, weights, strict=True):
-            total[span] += weight
-        self.weights = [w / total[span] for span, w in zip(self.spans, weights, strict=True)]
+        total = torch.zeros(size)
+        for span in self.spans:
+            total[span] += profile[: span.stop - span.start]
+        self.weights = [profile[: span.stop - span.start] / total[span] for span in self.spans]
         self.finished = [stop - start for start, stop in zip(starts, [*starts[1:], size], strict=True)]
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        """Yield the numbers of neighbouring tiles of the same length, at most that many at a time."""
+        """Yield the numbers of neighbouring tiles of the same length, at most `batch_size` at a time."""
         lengths = [span.stop - span.start for span in self.spans]
         for _, group in groupby(range(len(lengths)), key=lengths.__getitem__):
             numbers = list(group)
@@ -187,31 +130,31 @@ class _Side:
 
 def _sides(
     image: Tensor, tile: tuple[int, int], overlap: int, window: str, batch_size: int, stride: int
-) -> list[_Side]:
-    """Check the options and place the tiles: along the rows, and along the columns."""
+) -> list[Side]:
+    """Check the options, and place the tiles along the rows and along the columns."""
     _check_image(image)
     if len(tile) != 2 or min(tile) < 1 or any(size % stride for size in (*tile, overlap)):
         raise ValueError(
             f"tile is {tile} and overlap {overlap}; expected (height, width) and an overlap in multiples of "
-            f"{stride} pixels, the stride, such as {TILE} and {OVERLAP}: else the cells of one tile do not "
-            "lie on those of the next"
+            f"{stride} pixels, the stride, such as {TILE} and {OVERLAP}: otherwise the cells of one tile do "
+            "not lie on those of the next"
         )
     if window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; got {window!r}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    return [_Side(*side, overlap, window) for side in zip(image.shape[1:], tile, strict=True)]
+    return [Side(*side, overlap, window) for side in zip(image.shape[1:], tile, strict=True)]
 
 
 def _bands(
-    model: nn.Module, image: Tensor, rows: _Side, columns: _Side, batch_size: int, live: bool
+    model: nn.Module, image: Tensor, rows: Side, columns: Side, batch_size: int, live: bool
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield (rows, averaged logits (C, rows, W)) from top to bottom, each band of rows when it is finished.
 
-    The logits are float32, on the model's device, and good until the next band is asked for: they lie in a
-    buffer of as many rows as a tile has, in which the rows that the next tiles share stay.
+    The float32 logits, on the model's device, are valid until the next band: their buffer has as many rows as
+    a tile, and keeps the rows that the next tiles share.
     """
-    band, width = None, image.shape[2]
+    band, width = torch.empty(0), image.shape[2]
     with tqdm(total=len(rows.spans) * len(columns.spans), disable=not live, unit="tile") as bar:
         for row, (span, weight) in enumerate(zip(rows.spans, rows.weights, strict=True)):
             if row:
@@ -219,18 +162,17 @@ def _bands(
             for numbers in columns.batches(batch_size):
                 tiles = torch.stack([image[:, span, columns.spans[i]] for i in numbers])
                 scores = _score(model, tiles)  # (N, C, h, w)
-                if band is None:
+                if band.numel() == 0:
                     band = scores.new_zeros(scores.shape[1], len(weight), width, dtype=torch.float32)
                 for i, logits in zip(numbers, scores, strict=True):
                     share = torch.outer(weight, columns.weights[i]).to(band.device)  # (h, w)
                     band[:, : len(weight), columns.spans[i]].addcmul_(logits, share)
                 bar.update(len(numbers))
-            done = rows.finished[row]
-            yield slice(span.start, span.start + done), band[:, :done]
+            yield slice(span.start, span.start + rows.finished[row]), band[:, : rows.finished[row]]
 
 
 def _move_up(band: Tensor, rows: int) -> None:
-    """Drop the first rows of (C, H, W), and let as many zeros follow the others."""
+    """Drop the first rows of (C, H, W), and append as many rows of zeros."""
     rest = band[:, rows:].clone()
     band[:, : rest.shape[1]] = rest
     band[:, rest.shape[1] :] = 0
@@ -247,52 +189,32 @@ def tiled_logits(
     stride: int = 32,
     live: bool = False,
 ) -> Tensor:
-    """Score an image tile by tile and average the logits where tiles overlap.
+    """Score an image tile by tile and average the logits where tiles overlap: float32 (C, H, W) on the CPU.
 
-    The logits of the whole image are returned, 84 bytes a pixel for 21 classes. Where only the classes are
-    needed, `predict_tiled` never holds them all.
+    That is 84 bytes a pixel for 21 classes; `predict_tiled` never holds them all.
+
+    A pixel sees only part of the image: for the FCNs on ResNet-18 hardly anything more than 250 pixels away
+    along a side, and nothing beyond 276. The result is exact, the logits of the whole image, wherever each
+    covering tile contains this receptive field or ends with the image.
 
     Parameters
     ----------
-    model : nn.Module
-        Maps uint8 (N, 3, H, W) to logits (N, C, H, W). Its mode is restored afterwards.
-    image : Tensor
-        uint8 RGB, (3, H, W), any size.
+    model, image, precision
+        As in `predict_logits`.
     tile : (int, int)
-        Height and width of a tile in pixels, multiples of the stride: then the cells of all tiles lie on the
-        grid of the whole image. The last tile of a row or column is cut where the image ends.
+        Height and width of a tile in pixels, multiples of the stride, so that the cells of all tiles lie on
+        the grid of the whole image.
     overlap : int
         Pixels that neighbouring tiles share, a multiple of the stride and less than either side of a tile.
     window : {"flat", "smooth"}
-        How much the pixels of a tile weigh in the average. ``"flat"``: all the same. ``"smooth"``: less
-        towards the sides of the tile, where it knows least, along a hat in each direction, so that no seam
-        is left where a tile begins.
+        The weights of a tile's pixels in the average: all equal, or a hat in each direction that is lower
+        towards the sides, where the tile sees least context, so that no seam shows.
     batch_size : int
-        Tiles of a row of tiles that go through the model at once.
-    precision : {"bf16", "fp16", "float32"}, optional
-        What the model computes in: float32 by default; `devices.best_precision` gives the fastest. The
-        average is in float32 always.
+        Tiles that go through the model at once, from one row of tiles.
     stride : int
-        Pixels that one cell of the model's last map stands for, `fcn.STRIDE` by default. A model without
-        strides has 1.
+        Pixels for each cell of the model's last map: `fcn.STRIDE`, or 1 for a model without strides.
     live : bool
         Show a progress bar.
-
-    Returns
-    -------
-    Tensor
-        float32 on the CPU, (C, H, W).
-
-    Raises
-    ------
-    ValueError
-        If an argument is not as described, or the model gives anything but logits of the tiles' size.
-
-    Notes
-    -----
-    A pixel sees only a part of the image: for the FCNs on ResNet-18 hardly anything that is further away than
-    250 pixels along a side, and nothing beyond 276. Where every tile that covers a pixel reaches that far, or
-    to the end of the image, the result is that of the whole image at once.
     """
     sides = _sides(image, tile, overlap, window, batch_size, stride)
     with _evaluating(model, precision):
@@ -311,25 +233,11 @@ def predict_tiled(
     stride: int = 32,
     live: bool = False,
 ) -> Tensor:
-    """Predict the class of each pixel of an image of any size from overlapping tiles.
+    """Predict the class of each pixel from overlapping tiles: uint8 (H, W) on the CPU.
 
-    Logits are averaged, not classes: two tiles that are each unsure can be sure together. The averages
-    exist for one row of tiles at a time.
-
-    Parameters
-    ----------
-    model, image, tile, overlap, window, batch_size, precision, stride, live
-        As in `tiled_logits`.
-
-    Returns
-    -------
-    Tensor
-        Class indices, uint8, (H, W), on the CPU. For an image that fits into one tile, those of `predict`.
-
-    Raises
-    ------
-    ValueError
-        As in `tiled_logits`.
+    Logits are averaged, not classes: two tiles that are each unsure can be sure together. The averages exist
+    for one row of tiles at a time. The parameters are those of `tiled_logits`. An image that fits into one
+    tile gives the result of `predict`.
     """
     sides = _sides(image, tile, overlap, window, batch_size, stride)
     labels = torch.empty(image.shape[1:], dtype=torch.uint8)

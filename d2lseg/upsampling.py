@@ -1,7 +1,7 @@
 """Transposed convolution from scratch, and bilinear upsampling three ways.
 
-Read it beside notebooks 01 and 02. The first half is written with loops, to be read and not to be
-fast; ``BilinearUpsample`` at the end is the fast layer that the network uses.
+Read it beside notebooks 01 and 02. The first half uses loops, to be read and not to be fast;
+``BilinearUpsample`` at the end is the fast layer that the network uses.
 
 Geometry, for one axis with kernel size k, stride s, padding p: input cell i puts a stamp of k
 values on the output positions i*s - p, ..., i*s - p + k - 1. Everything below follows from that.
@@ -18,7 +18,7 @@ BORDERS = ("replicate", "fade")
 
 
 def _check_geometry(kernel_size: int, stride: int, padding: int, output_padding: int = 0) -> None:
-    """Refuse a geometry that no transposed convolution has."""
+    """Raise unless a transposed convolution with this geometry exists."""
     for name, got, least in (
         ("kernel_size", kernel_size, 1),
         ("stride", stride, 1),
@@ -37,31 +37,11 @@ def _check_geometry(kernel_size: int, stride: int, padding: int, output_padding:
 def trans_conv_size(
     size: int, kernel_size: int, stride: int = 1, padding: int = 0, output_padding: int = 0
 ) -> int:
-    """Give the output size of a transposed convolution along one axis.
+    """Return the output size of a transposed convolution along one axis.
 
-    The last stamp starts at (size - 1) * stride and is kernel_size long; padding cuts the result at
-    both ends, output_padding lengthens it at the far end.
-
-    Parameters
-    ----------
-    size : int
-        Input size.
-    kernel_size, stride, padding, output_padding : int
-        As in ``torch.nn.ConvTranspose2d``.
-
-    Returns
-    -------
-    int
-        (size - 1) * stride - 2 * padding + kernel_size + output_padding.
-
-    Raises
-    ------
-    ValueError
-        Where an argument is out of range or nothing would be left.
-
-    Notes
-    -----
-    Source: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, section 4.
+    The last stamp starts at (size - 1) * stride and is kernel_size long. Padding cuts the result at both
+    ends; output_padding, which must be smaller than the stride, lengthens it at the far end. Source: V.
+    Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, section 4.
     """
     _check_geometry(kernel_size, stride, padding, output_padding)
     out = (size - 1) * stride - 2 * padding + kernel_size + output_padding
@@ -78,24 +58,8 @@ def trans_conv(
 ) -> torch.Tensor:
     """Transposed convolution by loops: every input cell stamps the kernel, times its value, on the output.
 
-    Parameters
-    ----------
-    X : torch.Tensor
-        (H, W), or (C_in, H, W).
-    K : torch.Tensor
-        (kh, kw) for a 2-D input, (C_in, C_out, kh, kw) for a 3-D one.
-    stride, padding, output_padding : int
-        As in ``torch.nn.functional.conv_transpose2d``: padding is cut away from the *output*.
-
-    Returns
-    -------
-    torch.Tensor
-        (H', W') or (C_out, H', W'), with H' and W' from ``trans_conv_size``.
-
-    Raises
-    ------
-    ValueError
-        Where the shapes of X and K do not fit each other, or the geometry is impossible.
+    X is (H, W) with K (kh, kw), or (C_in, H, W) with (C_in, C_out, kh, kw). Padding is cut away from the
+    *output*, as in ``torch.nn.functional.conv_transpose2d``.
     """
     if X.ndim == 2 and K.ndim == 2:
         return trans_conv(X[None], K[None, None], stride, padding, output_padding)[0]
@@ -120,28 +84,10 @@ def trans_conv(
 def kernel2matrix(
     K: torch.Tensor, input_size: int | tuple[int, int], stride: int = 1, padding: int = 0
 ) -> torch.Tensor:
-    """Write the convolution with K as one matrix W; the transposed convolution is then W.T.
+    """Write the convolution with a kernel K (kh, kw) as a matrix W; the transposed convolution is then W.T.
 
-    ``W @ x.flatten()`` equals ``conv2d(x, K, stride=stride, padding=padding).flatten()``.
-
-    Parameters
-    ----------
-    K : torch.Tensor
-        Kernel (kh, kw).
-    input_size : int or (int, int)
-        Height and width of the convolution's input x.
-    stride, padding : int
-        Of the convolution.
-
-    Returns
-    -------
-    torch.Tensor
-        W of shape (out_h * out_w, h * w), dtype of K.
-
-    Raises
-    ------
-    ValueError
-        Where K is not 2-D or does not fit into the padded input.
+    ``W @ x.flatten()`` equals ``conv2d(x, K, stride=stride, padding=padding).flatten()``. For an input x of
+    `input_size` (h, w), W is (out_h * out_w, h * w).
     """
     if K.ndim != 2:
         raise ValueError(f"K has shape {tuple(K.shape)}; expected one kernel (kh, kw)")
@@ -161,29 +107,10 @@ def kernel2matrix(
 
 
 def overlap_counts(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> torch.Tensor:
-    """Count how many stamps touch each output position along one axis.
+    """Count how many stamps touch each output position along one axis: int64.
 
-    Unequal counts inside the output are where checkerboards come from.
-
-    Parameters
-    ----------
-    size, kernel_size, stride, padding : int
-        Input size and geometry of the transposed convolution.
-
-    Returns
-    -------
-    torch.Tensor
-        (trans_conv_size(size, ...),), int64.
-
-    Raises
-    ------
-    ValueError
-        Where the geometry is impossible.
-
-    Notes
-    -----
-    Source of the explanation: A. Odena, V. Dumoulin and C. Olah, "Deconvolution and Checkerboard
-    Artifacts", Distill, 2016.
+    Unequal counts inside the output are where checkerboards come from. Source: A. Odena, V. Dumoulin and C.
+    Olah, "Deconvolution and Checkerboard Artifacts", Distill, 2016.
     """
     out = trans_conv_size(size, kernel_size, stride, padding)
     counts = torch.zeros(out + 2 * padding, dtype=torch.int64)
@@ -193,56 +120,20 @@ def overlap_counts(size: int, kernel_size: int, stride: int = 1, padding: int = 
 
 
 def cell_centres(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> torch.Tensor:
-    """Give the output coordinate on which each input cell's stamp is centred, along one axis.
+    """Return the output coordinate at the centre of each input cell's stamp, along one axis: float32 (size,).
 
-    Coordinates count positions from 0; a stamp of even length is centred between two of them.
-
-    Parameters
-    ----------
-    size, kernel_size, stride, padding : int
-        Input size and geometry of the transposed convolution.
-
-    Returns
-    -------
-    torch.Tensor
-        (size,), float32: i * stride - padding + (kernel_size - 1) / 2.
-
-    Raises
-    ------
-    ValueError
-        Where the geometry is impossible.
+    Coordinates count positions from 0. A stamp of even length is centred between two of them.
     """
     trans_conv_size(size, kernel_size, stride, padding)
     return torch.arange(size, dtype=torch.float32) * stride - padding + (kernel_size - 1) / 2
 
 
 def bilinear_kernel(in_channels: int, out_channels: int, kernel_size: int) -> torch.Tensor:
-    """Make the weight with which a transposed convolution upsamples each channel bilinearly.
+    """Return the weight (C_in, C_out, k, k) of a transposed convolution that upsamples bilinearly.
 
-    The kernel is the outer product of a 1-D hat with itself; channel c of the input feeds channel c
-    of the output only.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Must be equal: there is no bilinear way to turn, say, 3 channels into 5.
-    kernel_size : int
-        2f for an even factor f, 2f - 1 for an odd one; see ``bilinear_geometry``.
-
-    Returns
-    -------
-    torch.Tensor
-        (in_channels, out_channels, kernel_size, kernel_size), float32.
-
-    Raises
-    ------
-    ValueError
-        Where the channels differ or an argument is below 1.
-
-    Notes
-    -----
-    Source: J. Long, E. Shelhamer and T. Darrell, "Fully Convolutional Networks for Semantic
-    Segmentation", CVPR 2015, section 3.3.
+    It is the outer product of a 1-D hat with itself, and channel c of the input feeds channel c of the output
+    only, so both numbers must be equal. Source: J. Long, E. Shelhamer and T. Darrell, "Fully Convolutional
+    Networks for Semantic Segmentation", CVPR 2015, section 3.3.
     """
     if in_channels != out_channels:
         raise ValueError(
@@ -261,25 +152,7 @@ def bilinear_kernel(in_channels: int, out_channels: int, kernel_size: int) -> to
 
 
 def bilinear_geometry(factor: int) -> tuple[int, int]:
-    """Give kernel size and padding of the transposed convolution that enlarges by a factor.
-
-    Parameters
-    ----------
-    factor : int
-        The stride, and how many times larger the output is.
-
-    Returns
-    -------
-    kernel_size : int
-        2 * factor, less one for an odd factor.
-    padding : int
-        (kernel_size - factor) / 2, so that the output is exactly factor times as large.
-
-    Raises
-    ------
-    ValueError
-        Where the factor is below 1.
-    """
+    """Return (kernel size, padding) of a transposed convolution that enlarges by `factor`, its stride."""
     if factor < 1:
         raise ValueError(f"factor is {factor}, but must be at least 1")
     kernel_size = 2 * factor - factor % 2
@@ -289,27 +162,9 @@ def bilinear_geometry(factor: int) -> tuple[int, int]:
 def bilinear_conv_transpose(channels: int, factor: int, centre: float | None = None) -> nn.ConvTranspose2d:
     """Make a transposed convolution that starts as bilinear upsampling and can be trained.
 
-    It has no bias: a random bias would shift every logit before training begins.
-
-    Parameters
-    ----------
-    channels : int
-        Input and output channels.
-    factor : int
-        Stride.
-    centre : float, optional
-        The output position on which cell 0 is centred: by default (factor - 1) / 2, the middle of its block;
-        0 makes a kernel of odd length 2 * factor - 1 that is centred on the block's first position.
-
-    Returns
-    -------
-    torch.nn.ConvTranspose2d
-        Maps (N, channels, h, w) to (N, channels, h * factor, w * factor).
-
-    Raises
-    ------
-    ValueError
-        Where channels or factor is below 1, or the centre is another one.
+    It has no bias: a random bias would shift every logit before training begins. `centre` is the output
+    position at the centre of cell 0: by default (factor - 1) / 2, the middle of its block. With 0, the kernel
+    has the odd length 2 * factor - 1 and is centred on the block's first position.
     """
     kernel_size, padding = bilinear_geometry(factor)
     output_padding = 0
@@ -327,32 +182,12 @@ def bilinear_conv_transpose(channels: int, factor: int, centre: float | None = N
 def bilinear_matrix(
     size: int, factor: int, border: str = "replicate", centre: float | None = None
 ) -> torch.Tensor:
-    """Write bilinear upsampling along one axis as a matrix U: enlarged = U @ z.
+    """Write bilinear upsampling along one axis as a matrix U (size * factor, size): enlarged = U @ z.
 
-    Output position j lies at (j - centre) / factor on the input's axis and takes from its two neighbours
-    there. With the default centre that is (j + 0.5) / factor - 0.5.
-
-    Parameters
-    ----------
-    size : int
-        Input size.
-    factor : int
-        How many times larger the output is.
-    border : {"replicate", "fade"}
-        What a neighbour outside the input is worth: the same as the edge cell ("replicate": rows sum
-        to one, as ``interpolate``), or zero ("fade", as the transposed convolution).
-    centre : float, optional
-        The output position on which cell 0 is centred, from 0 to factor - 1; by default (factor - 1) / 2.
-
-    Returns
-    -------
-    torch.Tensor
-        (size * factor, size), float32, at most two entries a row.
-
-    Raises
-    ------
-    ValueError
-        Where size or factor is below 1, the centre outside its block or the border unknown.
+    Output position j lies at (j - centre) / factor on the input's axis and is interpolated between its two
+    neighbours there. With the default centre that is (j + 0.5) / factor - 0.5. A neighbour outside the input
+    has the value of the edge cell with border "replicate" (rows sum to one, as in ``interpolate``), and is
+    zero with "fade" (as in the transposed convolution).
     """
     if size < 1 or factor < 1:
         raise ValueError(f"size ({size}) and factor ({factor}) must be at least 1")
@@ -377,87 +212,38 @@ def bilinear_matrix(
 class BilinearUpsample(nn.Module):
     """Bilinear upsampling by an integer factor, as two small matrix products a channel.
 
-    Parameters
-    ----------
-    factor : int
-        How many times larger the output is along each axis.
-    border : {"replicate", "fade"}
-        "replicate" equals ``F.interpolate(mode="bilinear", align_corners=False)``; "fade" equals
-        ``bilinear_conv_transpose``, whose output sinks towards the border.
-    centre : float, optional
-        The output position on which cell 0 is centred; by default (factor - 1) / 2, the middle of its block.
-
-    Raises
-    ------
-    ValueError
-        Where the factor is below 1, the centre outside 0..factor - 1 or the border unknown.
-
-    Notes
-    -----
-    There is nothing to train and nothing in the state dict. The matrices of the last few sizes are kept, and
-    left out of copies and pickles.
+    Border "replicate" equals ``F.interpolate(mode="bilinear", align_corners=False)``; "fade" equals
+    ``bilinear_conv_transpose``, whose output fades towards the border. There is nothing to train and nothing
+    in the state dict. The matrices of the last few sizes are cached, but not copied or pickled.
     """
 
-    _KEEP = 16  # matrices kept: two a picture size
+    _KEEP = 16  # cached matrices: two for each image size
 
     def __init__(self, factor: int, border: str = "replicate", centre: float | None = None) -> None:
         super().__init__()
-        bilinear_matrix(1, factor, border, centre)  # refuses bad arguments here and not at the first batch
+        bilinear_matrix(1, factor, border, centre)  # raises on bad arguments here, not at the first batch
         self.factor, self.border, self.centre = factor, border, centre
         self._matrices: dict[tuple, torch.Tensor] = {}
 
     def forward(self, Z: torch.Tensor) -> torch.Tensor:
-        """Enlarge a batch.
-
-        Parameters
-        ----------
-        Z : torch.Tensor
-            (N, C, h, w), floating point.
-
-        Returns
-        -------
-        torch.Tensor
-            (N, C, h * factor, w * factor), in Z's dtype, or autocast's where autocast is on.
-
-        Raises
-        ------
-        ValueError
-            Where Z has not four axes.
-        TypeError
-            Where Z is not floating point.
-        """
+        """Enlarge (N, C, h, w) to (N, C, h * factor, w * factor), in Z's floating dtype or autocast's."""
         if Z.ndim != 4:
             raise ValueError(f"the input has shape {tuple(Z.shape)}; expected (N, C, h, w)")
         if not Z.is_floating_point():
             raise TypeError(f"the input has dtype {Z.dtype}; expected a floating point tensor")
         U_h, U_w = self.matrices(Z.shape[2:], Z.dtype, Z.device)
         tall = U_h @ Z  # (N, C, h, w) -> (N, C, H, w), many small products
-        return tall @ U_w.T  # (N, C, H, w) -> (N, C, H, W), one large one, also in the backward pass
+        return tall @ U_w.T  # (N, C, H, w) -> (N, C, H, W), one large one, in the backward pass too
 
     def matrices(
         self, size: Sequence[int], dtype: torch.dtype, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the two matrices that `forward` multiplies with.
-
-        Parameters
-        ----------
-        size : (int, int)
-            Height h and width w of the input.
-        dtype : torch.dtype
-            Of the matrices.
-        device : torch.device
-            Where they are needed.
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            (h * factor, h) and (w * factor, w), see `bilinear_matrix`.
-        """
+        """Return the two matrices for an input of (h, w): (h * factor, h) and (w * factor, w)."""
         height, width = size
         return self._matrix(height, dtype, device), self._matrix(width, dtype, device)
 
     def _matrix(self, size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        """Give the matrix for one axis, from the kept ones where it is there."""
+        """Return the matrix for one axis, cached."""
         key = (size, dtype, device)
         if key not in self._matrices:
             if len(self._matrices) >= self._KEEP:
@@ -471,12 +257,6 @@ class BilinearUpsample(nn.Module):
         return {**self.__dict__, "_matrices": {}}
 
     def extra_repr(self) -> str:
-        """Describe the layer.
-
-        Returns
-        -------
-        str
-            Factor, border and a centre that is not the default, for ``print(model)``.
-        """
+        """Describe the layer for ``print(model)``."""
         centre = "" if self.centre is None else f", centre={self.centre:g}"
         return f"factor={self.factor}, border={self.border!r}{centre}"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from d2lseg import emojivoc, voc
 from d2lseg.classes import voc_colormap
+from tools.emojivoc_statistics import statistics
 
 SMALL = {"n_train": 6, "n_val": 3}
 scene_numbers = st.integers(0, 10_000)
@@ -28,8 +29,8 @@ def full_set(tmp_path_factory):
 @pytest.fixture
 def layers(monkeypatch):
     """Collect the placed objects of the scenes that a test draws."""
-    seen, original = [], emojivoc._new_layer
-    monkeypatch.setattr(emojivoc, "_new_layer", lambda *a: seen.append(original(*a)) or seen[-1])
+    seen, original = [], emojivoc.new_layer
+    monkeypatch.setattr(emojivoc, "new_layer", lambda *a: seen.append(original(*a)) or seen[-1])
     return seen
 
 
@@ -126,7 +127,7 @@ def alphas(layers, shape):
     """Paste each sprite's alpha alone on a canvas: uint8 (H, W) each."""
     for layer in layers:
         canvas = Image.new("L", shape[::-1])
-        canvas.paste(layer.picture.getchannel("A"), layer.corner)
+        canvas.paste(layer.image.getchannel("A"), layer.corner)
         yield np.asarray(canvas)
 
 
@@ -137,7 +138,7 @@ def test_a_pixel_has_a_class_exactly_where_its_sprite_is_opaque_and_in_front(ind
     for k, layer in enumerate(layers):
         mine = label == layer.class_index
         assert not (mine & ~opaque[k]).any()
-        front = opaque[k] & ~np.any([emojivoc._ring(m, 2) | m for m in opaque[k + 1 :]], axis=0)
+        front = opaque[k] & ~np.any([emojivoc.ring(m, 2) | m for m in opaque[k + 1 :]], axis=0)
         assert mine[front].all()
     assert not (np.any(opaque, axis=0) & (label == 0)).any()
 
@@ -145,7 +146,7 @@ def test_a_pixel_has_a_class_exactly_where_its_sprite_is_opaque_and_in_front(ind
 @pytest.mark.parametrize("index", range(0, 40, 4))
 def test_void_lies_within_two_pixels_of_an_object(index, layers):
     label = emojivoc.compose_scene(index).label
-    near = np.any([emojivoc._ring(a >= emojivoc.OPAQUE, 2) for a in alphas(layers, label.shape)], axis=0)
+    near = np.any([emojivoc.ring(a >= emojivoc.OPAQUE, 2) for a in alphas(layers, label.shape)], axis=0)
     assert (label == 255).any() and not ((label == 255) & ~near).any()
 
 
@@ -175,7 +176,7 @@ def test_ring_equals_a_naive_loop(data, width):
     height, columns = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
     bits = data.draw(st.lists(st.booleans(), min_size=height * columns, max_size=height * columns))
     mask = np.array(bits).reshape(height, columns)
-    assert np.array_equal(emojivoc._ring(mask, width), naive_ring(mask, width))
+    assert np.array_equal(emojivoc.ring(mask, width), naive_ring(mask, width))
 
 
 def test_the_notes_tell_what_is_cut_and_hidden(layers):
@@ -184,7 +185,7 @@ def test_the_notes_tell_what_is_cut_and_hidden(layers):
         scene = emojivoc.compose_scene(index)
         masks = [a >= emojivoc.OPAQUE for a in alphas(layers, scene.label.shape)]
         for k, thing in enumerate(scene.objects):
-            whole = (np.asarray(layers[k].picture.getchannel("A")) >= emojivoc.OPAQUE).sum()
+            whole = (np.asarray(layers[k].image.getchannel("A")) >= emojivoc.OPAQUE).sum()
             hidden = masks[k] & np.any(masks[k + 1 :], axis=0)
             assert thing.inside == pytest.approx(masks[k].sum() / whole, abs=1e-3)
             assert thing.visible == pytest.approx(1 - hidden.sum() / masks[k].sum(), abs=1e-3)
@@ -193,8 +194,8 @@ def test_the_notes_tell_what_is_cut_and_hidden(layers):
 
 def test_colour_matrix_keeps_grey_and_undoes_itself():
     grey = np.full(3, 100.0)
-    assert emojivoc._colour_matrix(0.4, 0.7, 1) @ grey == pytest.approx(grey, abs=0.2)
-    there, back = emojivoc._colour_matrix(0.4, 1, 1), emojivoc._colour_matrix(-0.4, 1, 1)
+    assert emojivoc.colour_matrix(0.4, 0.7, 1) @ grey == pytest.approx(grey, abs=0.2)
+    there, back = emojivoc.colour_matrix(0.4, 1, 1), emojivoc.colour_matrix(-0.4, 1, 1)
     assert there @ back == pytest.approx(np.eye(3), abs=1e-12)
 
 
@@ -298,15 +299,15 @@ def test_a_set_of_another_recipe_or_with_spoilt_notes_is_drawn_again(tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
 def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch, error):
-    original, calls = emojivoc._write_scene, []
+    original, calls = emojivoc.compose_scene, []
 
     def fail_on_the_fourth(*args):
         calls.append(args)
         if len(calls) == 4:
             raise error
-        original(*args)
+        return original(*args)
 
-    monkeypatch.setattr(emojivoc, "_write_scene", fail_on_the_fourth)
+    monkeypatch.setattr(emojivoc, "compose_scene", fail_on_the_fourth)
     with pytest.raises(type(error)):
         emojivoc.prepare(tmp_path, **SMALL)
     assert len(calls) == 4 and not list(tmp_path.iterdir())
@@ -317,7 +318,7 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch, error):
 def test_what_a_killed_run_left_never_becomes_the_set(tmp_path, monkeypatch):
     """A run that is killed cannot tidy up: its hidden folder stays, and is not taken for the set."""
     monkeypatch.setattr(shutil, "rmtree", lambda *a, **k: None)
-    monkeypatch.setattr(emojivoc, "_write_lists", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(emojivoc, "compose_scene", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         emojivoc.prepare(tmp_path, **SMALL)
     (left,) = tmp_path.iterdir()
@@ -328,15 +329,31 @@ def test_what_a_killed_run_left_never_becomes_the_set(tmp_path, monkeypatch):
 
 
 def test_another_process_may_be_quicker(tmp_path, monkeypatch):
-    original = emojivoc._draw_into
+    original, theirs = emojivoc.compose_scene, emojivoc.prepare(tmp_path / "theirs", **SMALL)
 
-    def draw_twice(unfinished, recipe):
-        original(unfinished, recipe)
-        shutil.copytree(unfinished, tmp_path / emojivoc._folder_name(recipe))
+    def compose_late(index, *more):
+        if index == 8:  # the last scene
+            shutil.copytree(theirs, tmp_path / "ours" / theirs.name)
+        return original(index, *more)
 
-    monkeypatch.setattr(emojivoc, "_draw_into", draw_twice)
-    folder = emojivoc.prepare(tmp_path, **SMALL)
-    assert list(tmp_path.iterdir()) == [folder] and emojivoc.statistics(folder).scenes == 9
+    monkeypatch.setattr(emojivoc, "compose_scene", compose_late)
+    folder = emojivoc.prepare(tmp_path / "ours", **SMALL)
+    assert list((tmp_path / "ours").iterdir()) == [folder] and fingerprints(folder) == fingerprints(theirs)
+
+
+def test_what_takes_the_place_meanwhile_is_left_alone(tmp_path, monkeypatch):
+    original, folder = emojivoc.compose_scene, emojivoc.prepare(tmp_path, **SMALL)
+    shutil.rmtree(folder)
+
+    def compose_late(index, *more):
+        if index == 8:
+            folder.write_text("precious")
+        return original(index, *more)
+
+    monkeypatch.setattr(emojivoc, "compose_scene", compose_late)
+    with pytest.raises((FileExistsError, NotADirectoryError)):
+        emojivoc.prepare(tmp_path, **SMALL)
+    assert list(tmp_path.iterdir()) == [folder] and folder.read_text() == "precious"
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path):
@@ -367,13 +384,13 @@ def test_the_full_set_is_small(full_set):
 
 
 def test_every_class_is_in_at_least_20_validation_images(full_set):
-    per_class = emojivoc.statistics(full_set, "val").scenes_per_class
+    per_class = statistics(full_set, "val").scenes_per_class
     assert set(per_class) == set(voc.VOC_CLASSES[1:]) and min(per_class.values()) >= 20
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_difficulty(full_set, split):
-    found = emojivoc.statistics(full_set, split)
+    found = statistics(full_set, split)
     assert 0.65 < found.background_share < 0.80
     assert 1.9 * found.scenes < found.objects < 2.1 * found.scenes
     assert 0.03 < found.area_quantiles[0.1] < 0.06
@@ -391,26 +408,3 @@ def test_sizes_vary(full_set):
     assert 0.1 < ((height < 160) & (width < 224)).mean() < 0.6
     assert (sizes % 32 == 0).all(axis=1).mean() < 0.02
     assert 150 < np.median(sizes.min(axis=1)) < 170 and 205 < np.median(sizes.max(axis=1)) < 235
-
-
-def test_statistics_by_hand(tmp_path):
-    folder = emojivoc.prepare(tmp_path, **SMALL)
-    labels = [emojivoc.draw_scene(index)[1] for index in range(6, 9)]
-    scenes = [emojivoc.compose_scene(index).objects for index in range(6, 9)]
-    found = emojivoc.statistics(folder, "val")
-    background = sum((label == 0).sum().item() for label in labels)
-    assert found.background_share == pytest.approx(background / sum((x != 255).sum().item() for x in labels))
-    assert (found.scenes, found.objects) == (3, sum(len(objects) for objects in scenes))
-    assert found.area_quantiles[0.5] == pytest.approx(np.median([o.area for s in scenes for o in s]))
-    assert found.cut_scenes == pytest.approx(np.mean([min(o.inside for o in s) < 0.95 for s in scenes]))
-    assert found.occluded_scenes == pytest.approx(np.mean([min(o.visible for o in s) < 0.95 for s in scenes]))
-    for number, name in enumerate(voc.VOC_CLASSES[1:], start=1):
-        assert found.scenes_per_class[name] == sum((label == number).any().item() for label in labels)
-
-
-def test_statistics_need_a_drawn_set(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"emojivoc\.prepare"):
-        emojivoc.statistics(tmp_path)
-    folder = emojivoc.prepare(tmp_path, **SMALL)
-    with pytest.raises(FileNotFoundError, match="'test'"):
-        emojivoc.statistics(folder, "test")

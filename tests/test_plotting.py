@@ -95,9 +95,11 @@ def test_show_comparison_draws_each_model_in_its_own_row():
     assert legend_texts(axes[0, 0].figure) == ["cat", "person", "void"]
 
 
-def test_show_comparison_refuses_a_row_that_is_too_short():
-    with pytest.raises(ValueError, match="'16s' holds 1 labels for 2 images"):
+def test_a_row_without_one_label_for_each_image_is_refused():
+    with pytest.raises(ValueError, match="'16s' has 1 labels for 2 images"):
         plotting.show_comparison([IMAGE, IMAGE], {"16s": [LABEL]}, [LABEL, LABEL])
+    with pytest.raises(ValueError, match="'label' has 2 labels for 1 images"):
+        plotting.show_scenes([IMAGE], [LABEL, LABEL])
 
 
 def test_safe_palette_tells_up_to_seven_objects_apart():

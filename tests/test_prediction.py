@@ -124,7 +124,7 @@ def test_tiled_logits_of_a_pointwise_model_equal_the_whole_image(pointwise, heig
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 300), st.integers(1, 80), st.data(), st.sampled_from(prediction.WINDOWS))
 def test_weights_are_positive_and_sum_to_one(size, tile, data, window):
-    side = prediction._Side(size, tile, data.draw(st.integers(0, tile - 1)), window)
+    side = prediction.Side(size, tile, data.draw(st.integers(0, tile - 1)), window)
     total = torch.zeros(size)
     for span, weight in zip(side.spans, side.weights, strict=True):
         assert (weight > 0).all()
@@ -316,10 +316,10 @@ class Wrong(nn.Module):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda z: {"out": z}, "gives <class 'dict'> for images"),
-        (lambda z: z[:, 0], r"gives \(1, 9, 11\) for images"),
+        (lambda z: {"out": z}, "returned <class 'dict'> for images"),
+        (lambda z: z[:, 0], r"returned \(1, 9, 11\) for images"),
         (lambda z: z[..., ::2], r"\(1, 5, 9, 6\) .*\(1, 3, 9, 11\)"),
-        (lambda z: torch.cat([z, z]), r"gives \(2, 5, 9, 11\)"),
+        (lambda z: torch.cat([z, z]), r"returned \(2, 5, 9, 11\)"),
     ],
 )
 def test_a_model_that_gives_no_logits_is_refused(change, words):
@@ -368,7 +368,8 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 
 MEASURE = """
 import sys, torch
-from d2lseg import devices, fcn, prediction, voc
+from d2lseg import fcn, prediction, voc
+from d2lseg.engine import devices
 
 def memory(line):
     "MiB: VmRSS now, VmHWM at most so far."

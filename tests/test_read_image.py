@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from d2lseg import voc
+from d2lseg.engine import images
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (7, 10, 3), dtype=np.uint8)
@@ -53,7 +54,7 @@ def on_white(colour, alpha):
 
 
 def test_plain_rgb_takes_the_short_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(voc, "_plain_rgb", lambda *_: pytest.fail("converted without need"))
+    monkeypatch.setattr(images, "opaque_rgb", lambda *_: pytest.fail("converted without need"))
     Image.fromarray(PIXELS).save(tmp_path / "photo.png")
     assert np.array_equal(read(str(tmp_path / "photo.png")), PIXELS)
 
@@ -175,7 +176,7 @@ def test_values_without_a_known_white_are_refused(tmp_path, values, words):
 
 def test_a_mode_that_cannot_be_converted_is_named():
     with pytest.raises(ValueError, match=r"odd\.tif: .* La .* as RGB"):
-        voc._plain_rgb(Image.new("La", (2, 2)), "odd.tif")
+        images.opaque_rgb(Image.new("La", (2, 2)), "odd.tif")
 
 
 # ------------------------------------------------------------------ print colours
@@ -288,7 +289,7 @@ def test_the_first_of_several_pictures_is_read(tmp_path, suffix):
 
 
 def test_a_folder_is_named_as_one(tmp_path):
-    with pytest.raises(ValueError, match=f"{tmp_path.name}: a folder, not the picture itself"):
+    with pytest.raises(ValueError, match=f"{tmp_path.name}: a folder, not the image itself"):
         voc.read_image(tmp_path)
 
 
@@ -314,7 +315,7 @@ def test_text_with_an_images_name_is_refused(tmp_path):
 def test_a_missing_file_is_missing_wherever_the_path_breaks_off(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "absent.jpg", tmp_path / "absent" / "a.jpg", tmp_path / "file" / "a.jpg"):
-        with pytest.raises(FileNotFoundError, match=f"{path.name}: no such picture"):
+        with pytest.raises(FileNotFoundError, match=f"{path.name}: no such image"):
             voc.read_image(path)
 
 

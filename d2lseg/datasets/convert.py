@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 
 from ..classes import VOID, ClassList, write_classes
 from ..engine.files import check_free, folder_written_whole, read_text
-from ..voc import CLASSES_FILE, IMAGE_SUFFIXES, write_mask
+from ..engine.layout import IMAGE_SUFFIXES
+from ..voc import CLASSES_FILE, write_mask
 
 VOID_LABELS = ("__ignore__", "void")  # labels of regions to leave out
 HOLE_LABEL = "_background_"  # LabelMe's own name for "no object"; the name of class 0 works as well

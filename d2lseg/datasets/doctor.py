@@ -19,6 +19,8 @@ from tqdm.auto import tqdm
 
 from .. import voc
 from ..classes import VOID, ClassList, read_classes
+from ..engine.images import check_pair
+from ..engine.layout import IMAGE_SUFFIXES, check_listed, file_names, pair_paths, read_ids
 
 SPLITS = ("train", "val")
 VOC2012_COUNTS = {"train": 1464, "val": 1449}
@@ -139,7 +141,7 @@ def _attempt(read: Callable[..., Any], *arguments: Any) -> tuple[Any, list[Findi
 
 def check_list(folder: Path, split: Split) -> list[Finding]:
     """Read the IDs of a list into `split`, and look for duplicates."""
-    ids, findings = _attempt(voc._read_ids, folder, split.name)
+    ids, findings = _attempt(read_ids, folder, split.name)
     split.ids = ids or []
     twice = [name for name, count in Counter(split.ids).items() if count > 1]
     if twice:
@@ -181,14 +183,14 @@ def check_folders(folder: Path, splits: Sequence[Split]) -> list[Finding]:
     A listed name without an image or a mask is a fault. Files that no list names are warnings.
     """
     (images, faults), (masks, more) = (
-        _attempt(voc._listed, folder / part) for part in ("JPEGImages", "SegmentationClass")
+        _attempt(file_names, folder / part) for part in ("JPEGImages", "SegmentationClass")
     )
     images, masks, findings = images or set(), masks or set(), faults + more
     for split in splits:
         for name in dict.fromkeys(split.ids):
-            there = any(f"{name}{suffix}" in images for suffix in voc.IMAGE_SUFFIXES)
+            there = any(f"{name}{suffix}" in images for suffix in IMAGE_SUFFIXES)
             if not there:
-                findings.append(_missing(folder / "JPEGImages", name, voc.IMAGE_SUFFIXES, images, split.name))
+                findings.append(_missing(folder / "JPEGImages", name, IMAGE_SUFFIXES, images, split.name))
             if f"{name}.png" not in masks:
                 findings.append(_missing(folder / "SegmentationClass", name, (".png",), masks, split.name))
     findings += _ambiguous(folder, images)
@@ -208,11 +210,11 @@ def _missing(place: Path, name: str, suffixes: Sequence[str], there: set[str], s
 def _ambiguous(folder: Path, images: set[str]) -> Iterator[Finding]:
     """Find names with several images, only the first of which is read."""
     stems = Counter(
-        os.path.splitext(file)[0] for file in images if os.path.splitext(file)[1] in voc.IMAGE_SUFFIXES
+        os.path.splitext(file)[0] for file in images if os.path.splitext(file)[1] in IMAGE_SUFFIXES
     )
     several = sorted(stem for stem, count in stems.items() if count > 1)
     if several:
-        order = ", ".join(voc.IMAGE_SUFFIXES)
+        order = ", ".join(IMAGE_SUFFIXES)
         what = f"{folder / 'JPEGImages'}: several images with one name: {_some(several)}"
         yield Finding(what, f"the first of {order} is read; remove the others", warning=True)
 
@@ -240,7 +242,7 @@ def check_pairs(folder: Path, split: Split, table: ClassList, progress: bool = F
     """Read every image and mask on a list, fill in what is measured, and report every fault of each pair."""
     findings: list[Finding] = []
     for name in tqdm(dict.fromkeys(split.ids), desc=f"reading {split.name}", disable=not progress):
-        image_path, mask_path = voc._paths(folder, name)
+        image_path, mask_path = pair_paths(folder, name)
         image = label = None
         if os.path.lexists(image_path):  # what is missing has been reported
             image, faults = _attempt(_read_image, image_path, split)
@@ -260,7 +262,7 @@ def check_pairs(folder: Path, split: Split, table: ClassList, progress: bool = F
 
 def _read_image(path: Path, split: Split) -> Tensor:
     """Read an image, and keep a hash of its file."""
-    voc._check_listed(path, split.name)
+    check_listed(split.name, path)
     image = voc.read_image(path)
     split.digests[path.stem] = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     return image
@@ -268,7 +270,7 @@ def _read_image(path: Path, split: Split) -> Tensor:
 
 def _read_mask(path: Path, split: Split, table: ClassList) -> Tensor:
     """Read a mask."""
-    voc._check_listed(path, split.name)
+    check_listed(split.name, path)
     return voc.read_mask(path, table)
 
 
@@ -277,7 +279,7 @@ def _check_pair(
 ) -> Iterator[Finding]:
     """Check the sizes, and whether the mask has a labelled pixel."""
     if image is not None and label is not None:
-        yield from _attempt(voc._check_pair, image, label, f"{image_path} and its mask")[1]
+        yield from _attempt(check_pair, image, label, f"{image_path} and its mask")[1]
     if image is not None and max(image.shape[1:]) < SMALL:
         size = "x".join(map(str, image.shape[1:]))
         what = f"{image_path}: {size} pixels, less than one cell of a network's map ({SMALL}x{SMALL})"

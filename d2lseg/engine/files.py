@@ -15,6 +15,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
+def data_dir() -> Path:
+    """Return the folder for datasets and checkpoints, created if needed.
+
+    It is the environment's ``D2LSEG_DATA`` if that is set, ``data/`` in a checkout of the course, and
+    ``~/.cache/d2lseg`` anywhere else (Colab, pip install).
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    if os.environ.get("D2LSEG_DATA"):
+        folder = Path(os.environ["D2LSEG_DATA"]).expanduser()
+    elif (checkout / "pyproject.toml").is_file() and (checkout / "notebooks").is_dir():
+        folder = checkout / "data"
+    else:
+        folder = Path.home() / ".cache" / "d2lseg"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Write a file that takes its place only if the block succeeds; an older one stays until then."""
