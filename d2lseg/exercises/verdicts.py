@@ -26,6 +26,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+# How each printed verdict begins; the notebooks' stored outputs are tested for it.
+RIGHT, NOT_YET, WRONG = "Right.", "Not yet.", "Not right:"
+
 
 class NotYet(Exception):
     """The answer is still the stub."""
@@ -140,11 +143,11 @@ def _judge(find_fault: Callable[[], Fault], hint: str) -> tuple[Verdict, Callabl
     try:
         fault = find_fault()
     except NotYet:
-        return Verdict("not yet", f"Not yet. Hint: {hint}"), None
+        return Verdict("not yet", f"{NOT_YET} Hint: {hint}"), None
     except Exception as error:  # the student's code may raise anything: report it, never raise it
         fault = f"your code raised {type(error).__name__}: {error}"
     if fault is None:
-        return Verdict("right", "Right."), None
+        return Verdict("right", RIGHT), None
     if isinstance(fault, str):
         fault = Failure(fault)
-    return Verdict("wrong", f"Not right: {fault.message}\nHint: {hint}"), fault.draw
+    return Verdict("wrong", f"{WRONG} {fault.message}\nHint: {hint}"), fault.draw
