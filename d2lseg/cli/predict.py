@@ -14,10 +14,11 @@ from torch import Tensor
 
 from .. import classes, fcn, plotting, prediction, voc
 from ..engine import files
+from ..engine.layout import IMAGE_SUFFIXES
 from .common import machine
 from .errors import in_one_line
 
-SUFFIXES = (*voc.IMAGE_SUFFIXES, ".bmp", ".tif", ".tiff", ".webp")
+SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".tif", ".tiff", ".webp")
 LEGEND = "legend.png"
 BAND = 256  # rows of an overlay to paint at once: in floats, a photo of 24 megapixels would take 290 MB
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-# How the verdicts begin. The kept outputs of the notebooks are held against them.
+# How each printed verdict begins; the notebooks' stored outputs are tested for it.
 RIGHT, NOT_YET, WRONG = "Right.", "Not yet.", "Not right:"
 
 
