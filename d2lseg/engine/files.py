@@ -95,7 +95,7 @@ def folder_written_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def check_file(path: str | os.PathLike, what: str = "file", advice: str = "check the path") -> None:
-    """Refuse what is no file that can be read, and say why.
+    """Raise unless `path` is a readable file, and say why.
 
     Parameters
     ----------
