@@ -171,7 +171,7 @@ class Layer(NamedTuple):
 
 def new_layer(rng: Rng, class_index: int, styles: Sequence[str], behind: list[Layer], size: Size) -> Layer:
     """Pose and place an object; try again, a few times, if too little of it or of those behind is visible."""
-    style = styles[rng.integers(len(styles))]
+    style = styles[int(rng.integers(len(styles)))]
     flat = sprite(style, VOC_CLASSES[class_index])
     for _ in range(20):
         posed = _pose(rng, flat, min(size))

@@ -149,7 +149,7 @@ def class_legend(
     handles = []
     for c in shown:
         colour, name = (VOID_COLOR, "void") if c == VOID else (colormap[c], class_names[c])
-        handles.append(Patch(facecolor=np.array(colour) / 255, edgecolor="gray", label=name))
+        handles.append(Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor="gray", label=name))
     if len(shown) < len(found):
         handles.append(Patch(facecolor="none", label=f"and {len(found) - len(shown)} more"))
     if handles:
@@ -158,7 +158,8 @@ def class_legend(
 
 def _largest(labels: Sequence[Tensor], count: int) -> list[int]:
     """Return the classes with the most pixels, without background, sorted."""
-    pixels = sum(torch.bincount(label.flatten().long().cpu(), minlength=256) for label in labels)
+    counts = [torch.bincount(label.flatten().long().cpu(), minlength=256) for label in labels]
+    pixels = torch.stack(counts).sum(0)
     pixels[0] = 0
     return sorted(pixels.argsort(descending=True)[:count].tolist())
 

@@ -130,7 +130,7 @@ class Side:
 
 def _sides(
     image: Tensor, tile: tuple[int, int], overlap: int, window: str, batch_size: int, stride: int
-) -> list[Side]:
+) -> tuple[Side, Side]:
     """Check the options, and place the tiles along the rows and along the columns."""
     _check_image(image)
     if len(tile) != 2 or min(tile) < 1 or any(size % stride for size in (*tile, overlap)):
@@ -143,7 +143,7 @@ def _sides(
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; got {window!r}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    return [Side(*side, overlap, window) for side in zip(image.shape[1:], tile, strict=True)]
+    return Side(image.shape[1], tile[0], overlap, window), Side(image.shape[2], tile[1], overlap, window)
 
 
 def _bands(

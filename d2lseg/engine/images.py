@@ -37,7 +37,7 @@ def open_image(path: str | Path, upright: bool = False) -> Image.Image:
     if not os.path.isfile(path):
         check_file(path, "image")  # says what it is instead
     try:
-        image = Image.open(path)
+        image: Image.Image = Image.open(path)
         image.load()
         # PIL rotates TIFF files itself
         if upright and image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
