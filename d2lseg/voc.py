@@ -276,8 +276,9 @@ class VOCSegDataset(Dataset):
             return self.read_pair(self.ids[index])
         if index not in self._cache:
             self._cache[index] = self.read_pair(self.ids[index])
-        image, label = self._cache[index]
-        return image.clone(), label.clone()  # callers may modify the result; protect the cache
+        # callers may modify the result; protect the cache, by copies on one thread
+        image, label = (torch.from_numpy(part.numpy().copy()) for part in self._cache[index])
+        return image, label
 
     def read_pair(self, name: str) -> Pair:
         """Read image and mask of one name from disk; a ValueError or OSError names the file at fault."""
