@@ -293,9 +293,9 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
     content = checkpoint.read(path)
     checkpoint.check_content(path, content, ARGUMENTS)
     names, colours = content.get("classes"), content.get("colours")
-    if names is not None and colours is not None:  # older checkpoints hold names only
-        names = ClassList(tuple(names), tuple(tuple(colour) for colour in colours))
     try:
+        if names is not None and colours is not None:  # older checkpoints hold names only
+            names = ClassList(tuple(names), tuple(tuple(colour) for colour in colours))
         model = FCN(**content["arguments"], classes=names)
         model.load_state_dict(content["state"])
     except (RuntimeError, TypeError, ValueError) as error:

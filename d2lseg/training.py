@@ -66,8 +66,13 @@ def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If a label is neither a class nor void.
+        If a label is neither a class nor void, or the sizes differ.
     """
+    if label.shape != (len(logits), *logits.shape[2:]):
+        raise ValueError(
+            f"expected labels {(len(logits), *logits.shape[2:])} for these logits, got {tuple(label.shape)}: "
+            "were the masks resized or cropped apart from their images?"
+        )
     check_labels(label, num_classes=logits.shape[1])
     label = label.to(logits.device, non_blocking=True)
     # One image at a time: a float32 copy of the whole batch of logits would be the largest tensor of a step.
@@ -202,6 +207,7 @@ def train(
     network = distributed.parallel(model, device)  # averages gradients; the model itself in a single process
     curve = LivePlot(history, live)
     try:
+        progress.open()
         while not progress.finished:
             shuffle(train_iter, seed, progress.epoch)
             progress.start_epoch()

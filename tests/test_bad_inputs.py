@@ -208,7 +208,7 @@ def _(bench):
     (bench.lists / "train.txt").mkdir()
 
 
-@row("list-link-loop", ValueError, read_all, marks=LINKS, names=(TRAIN, "links", "put the list"))
+@row("list-link-loop", ValueError, read_all, marks=LINKS, names=(TRAIN, "symbolic link", "the list"))
 def _(bench):
     (bench.lists / "train.txt").unlink()
     (bench.lists / "train.txt").symlink_to("train.txt")
@@ -359,7 +359,7 @@ def _(bench):
     bench.image_a.mkdir()
 
 
-@row("image-link-loop", ValueError, read_all, marks=LINKS, names=(IMAGE_B, "links", "put"))
+@row("image-link-loop", ValueError, read_all, marks=LINKS, names=(IMAGE_B, "symbolic link", "replace"))
 def _(bench):
     bench.image_b.unlink()
     bench.image_b.symlink_to("b.png")
@@ -755,7 +755,7 @@ def _(bench):
     "checkpoint-nan",
     ValueError,
     load,
-    names=(CHECKPOINT, "1 of 18", "'score.weight'", "NaN", "learning rate"),
+    names=(CHECKPOINT, "1 of the 18", "'score.weight'", "NaN", "learning rate"),
 )
 def _(bench):
     with torch.no_grad():
@@ -767,7 +767,7 @@ def _(bench):
     "checkpoint-infinite",
     ValueError,
     load,
-    names=(CHECKPOINT, "1 of 4", "'backbone.stage0.2.running_var'", "infinite", "learning rate"),
+    names=(CHECKPOINT, "1 of the 4", "'backbone.stage0.2.running_var'", "infinite", "learning rate"),
 )
 def _(bench):
     bench.model.backbone.stage0[2].running_var[0] = float("inf")
@@ -816,7 +816,7 @@ def _(bench):
 
 @row("label-another-size", ValueError, names=("(1, 24, 40)", "(1, 24, 41)"))
 def _(bench):
-    bench.model(bench.image[None], torch.zeros(1, 24, 41, dtype=torch.uint8))
+    training.segmentation_loss(bench.model(bench.image[None]), torch.zeros(1, 24, 41, dtype=torch.uint8))
 
 
 @row("label-out-of-range", ValueError, names=("index 3", "(0, 3, 0)", "0..2", "other classes"))

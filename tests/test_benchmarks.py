@@ -314,7 +314,7 @@ def test_a_quick_run_prints_all_measures_and_writes_their_ratios_and_a_picture(t
     cells = [measure.title for measure in measured.values()]
     cells += [f"{whole} | {part}" for whole, part, _ in parts[0]] + [row["value"] for row in growth[0]]
     assert len(set(cells)) == len(cells) > len(ratios) and absent(cells, printed) == []
-    assert {row["what"] for row in growth[0]} == {"size", "batch", "pictures", "photo"}
+    assert {row["what"] for row in growth[0]} == {"size", "batch", "images", "photo"}
     assert f"torch {torch.__version__}" in printed
     without_memory = report.table({key: measured[key] for key in measured if key != "memory"})
     assert absent(cells[: len(measured)], without_memory) == [measured["memory"].title]

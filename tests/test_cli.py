@@ -856,7 +856,8 @@ def commands_in(text):
 def test_the_commands_in_the_course_are_understood():
     notebook = json.loads((ROOT / "notebooks" / "05_training.ipynb").read_text(encoding="utf-8"))
     cells = "\n".join("".join(cell["source"]) for cell in notebook["cells"])
-    found = commands_in((ROOT / "README.md").read_text(encoding="utf-8")) + commands_in(cells)
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+    found = commands_in(pages) + commands_in(cells)
     assert len(found) >= 5
     for words in found:
         assert options.make_parser().parse_args(words).command == words[0]

@@ -132,7 +132,7 @@ def test_many_names_are_cut_short(folder):
 def test_two_images_of_one_name_are_a_warning(folder):
     Image.new("RGB", (60, 40)).save(folder / "JPEGImages" / "val_00.png")
     line = only(folder)
-    assert line.startswith("warning: ") and ": val_00; of .jpg, .jpeg, .png" in line
+    assert line.startswith("warning: ") and ": val_00; the first of .jpg, .jpeg, .png" in line
 
 
 def test_another_suffix_is_named(folder):

@@ -302,9 +302,9 @@ def test_fcn_8s_reaches_what_the_readme_promises():
         assert all(float(row["miou"]) >= least for row in experiments.read("scores") if row["setup"] == name)
 
 
-def test_the_readme_shows_the_kept_table():
-    readme = Path(__file__).resolve().parent.parent / "README.md"
-    assert results.experiments_table() in readme.read_text(encoding="utf-8")
+def test_the_page_of_results_shows_the_kept_table():
+    page = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+    assert results.experiments_table() in page.read_text(encoding="utf-8")
 
 
 def test_the_baseline_is_that_of_the_scenes_given(small):
@@ -316,9 +316,9 @@ def test_the_baseline_is_that_of_the_scenes_given(small):
     assert f"{share:.3f} in pixel accuracy" in line and "on the 4 validation scenes" in line
 
 
-def test_the_readme_quotes_the_baseline_of_the_200_validation_scenes():
-    readme = Path(__file__).resolve().parent.parent / "README.md"
-    assert "in mIoU on the 200 validation scenes." in readme.read_text(encoding="utf-8")
+def test_the_page_of_results_quotes_the_baseline_of_the_200_validation_scenes():
+    page = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+    assert "in mIoU on the 200 validation scenes." in page.read_text(encoding="utf-8")
 
 
 def test_the_figure_shows_kept_predictions_and_needs_no_checkpoint(small, tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def download():
     "d2lseg/widgets.py": "",
     "d2lseg/cli/__init__.py": "from .. import __version__, training, voc\nfrom ..datasets import fetch\n",
     "tests/test_training.py": "from d2lseg import training\ntraining._loss(1)\nprint(training.__doc__)\n",
-    "tests/test_exercises_engine.py": "from d2lseg.exercises.verdicts import check\n",
+    "tests/test_exercises_engine.py": "from d2lseg.exercises._engine import check\n",
     "tools/count.py": "from d2lseg import voc\nvoc.download()\n",
 }
 
@@ -118,7 +118,7 @@ def test_sizes_and_shapes_can_be_too_large(measured, files, words):
         ("d2lseg/voc.py", "from .exercises import _engine\n_engine.check()", 1),
         ("tests/test_other.py", "import d2lseg.training\nd2lseg.training._loss(1)", 2),
         ("tests/test_training.py", "from d2lseg.engine import files\nfiles._hidden()", 2),
-        ("tests/test_exercises_nb01.py", "from d2lseg.exercises.verdicts import check", 1),
+        ("tests/test_exercises_nb01.py", "from d2lseg.exercises._engine import check", 1),
         ("tests/test_other.py", "from d2lseg import training\npatch.setattr(training, '_loss', 1)", 2),
         ("tests/test_other.py", "patch.setattr('d2lseg.training._loss', 1)", 1),
         ("tests/test_other.py", "from d2lseg import training as t\nCASES = [(1, t, '_loss')]", 2),

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from d2lseg import metrics, training
-from d2lseg.engine import checkpoint, devices
+from d2lseg.engine import checkpoint, devices, progress
 from d2lseg.engine.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,7 +188,7 @@ def test_a_fraction_of_an_epoch_is_a_fraction_of_its_batches(epochs, steps):
 def test_a_training_ends_with_the_first_step_after_its_time_limit(monkeypatch, limit, seconds):
     """A step takes a quarter of a second here, and an epoch four steps."""
     clock, model = [100.0], tiny()
-    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
     model.register_forward_hook(lambda *_: clock.append(clock.pop() + 0.25))
     history = training.train(model, loader(), max_seconds=limit, **SETTINGS)
     assert [row["seconds"] for row in history.rows] == seconds

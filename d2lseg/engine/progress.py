@@ -46,8 +46,8 @@ class Progress:
         self.max_seconds, self.lr = max_seconds or math.inf, lr
         self.step = self.epoch = 0
         self.seconds = 0.0
-        hidden = not (live and distributed.ranks().first)
-        self.bar = tqdm(total=self.steps, disable=hidden, unit="batch", desc="training")
+        self.bar = tqdm(disable=True)
+        self.live = live and distributed.ranks().first
         self.start_epoch()
 
     @property
@@ -63,7 +63,11 @@ class Progress:
     def restore(self, step: int, epoch: int, seconds: float) -> None:
         """Continue from where an earlier process was."""
         self.step, self.epoch, self.seconds = step, epoch, seconds
-        self.bar.update(step)
+
+    def open(self) -> None:
+        """Show the progress bar, where the run is live."""
+        options = {"total": self.steps, "initial": self.step, "unit": "batch", "desc": "training"}
+        self.bar = tqdm(disable=not self.live, **options)
 
     def close(self) -> None:
         """Leave the progress bar as it is."""

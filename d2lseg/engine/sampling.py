@@ -38,6 +38,7 @@ class SharedEpoch:
 
     @number.setter
     def number(self, epoch: int) -> None:
+        """Choose the epoch, for this process and its workers."""
         self._number.fill_(epoch)
 
 
