@@ -68,9 +68,10 @@ def _resnet_stages(network: nn.Module) -> OrderedDict[str, nn.Module]:
     return OrderedDict((n, part) for n, part in network.named_children() if n not in ("avgpool", "fc"))
 
 
-def _vgg16_stages(network: nn.Module) -> OrderedDict[str, nn.Module]:
+def _vgg16_stages(network: models.VGG) -> OrderedDict[str, nn.Module]:
     """Cut the features after each pooling, and turn two fully connected layers into convolutions."""
-    stages, block = OrderedDict(), []
+    stages: OrderedDict[str, nn.Module] = OrderedDict()
+    block: list[nn.Module] = []
     for layer in network.features:
         block.append(layer)
         if isinstance(layer, nn.MaxPool2d):

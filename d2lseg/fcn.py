@@ -34,6 +34,9 @@ ARGUMENTS = {"variant", "num_classes", "backbone", "upsampling", "geometry"}  # 
 class Standardize(nn.Module):
     """Standardise uint8 pixels: divide by 255, subtract the mean, divide by the standard deviation."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
@@ -232,11 +235,12 @@ class FCN8s(FCN):
 def _score_layer(channels: int, num_classes: int, zero: bool = False) -> nn.Conv2d:
     """Make a 1x1 convolution to classes; a skip's starts at zero, so that it adds nothing at first."""
     layer = nn.Conv2d(channels, num_classes, kernel_size=1)
+    weight, bias = layer.parameters()
     if zero:
-        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(weight)
     else:
-        nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+        nn.init.xavier_uniform_(weight)
+    nn.init.zeros_(bias)
     return layer
 
 

@@ -192,7 +192,7 @@ def train(
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
     if sync_batch_norm:
         model = distributed.synchronize_batch_norm(model, device)
-    model.to(device, memory_format=torch.channels_last)  # the order in which fast convolutions read
+    model.to(device).to(memory_format=torch.channels_last)  # the order in which fast convolutions read
     trained = [p for p in model.parameters() if p.requires_grad]
     fused = device.type in ("cpu", "cuda")  # one pass over all parameters, in a third of the time
     optimizer = torch.optim.AdamW(trained, lr, weight_decay=weight_decay, fused=fused)

@@ -95,7 +95,9 @@ class LivePlot:
     """Redraw a history in one place of a notebook; outside notebooks print its newest row."""
 
     def __init__(self, history: History, live: bool = True) -> None:
-        self.history, self.handle, self.figure = history, None, None
+        self.history = history
+        self.figure: Figure | None = None
+        self.handle: Any = None  # IPython's, for drawing anew in the same place
         self.live = live and distributed.ranks().first
 
     def update(self) -> None:

@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -58,11 +58,12 @@ class TrainingState:
         ValueError
             If there is no path to resume from, or the checkpoint is from another run.
         """
-        if resume and path is None:
-            raise ValueError("resume=True needs checkpoint_path, the file to resume from")
         if resume:
+            if path is None:
+                raise ValueError("resume=True needs checkpoint_path, the file to resume from")
+            file = Path(path)
             # read once and handed on: the other machines need not see the file
-            content = distributed.from_first(lambda: checkpoint.read(path) if Path(path).is_file() else None)
+            content = distributed.from_first(lambda: checkpoint.read(file) if file.is_file() else None)
             if content is not None:
                 self._restore(path, content)
         rank = distributed.ranks().rank
@@ -74,7 +75,8 @@ class TrainingState:
         if path is None or not distributed.ranks().first:
             return
         progress = self.progress
-        training = {"settings": self.history.settings, "rows": self.history.rows, "random": _random_states()}
+        training: dict[str, Any] = {"settings": self.history.settings, "rows": self.history.rows}
+        training |= {"random": _random_states()}
         training |= {"epoch": progress.epoch, "step": progress.step, "seconds": progress.seconds}
         training |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
         checkpoint.write(path, checkpoint.describe(self.model) | {"training": training})
@@ -104,7 +106,7 @@ class TrainingState:
 
 def _random_states() -> dict[str, Any]:
     """Collect the states of all random generators as tensors and plain values."""
-    name, keys, *rest = np.random.get_state()
+    name, keys, *rest = cast(tuple, np.random.get_state())  # numpy's stub says dict
     states = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest)}
     return states | {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
