@@ -1,6 +1,6 @@
 """Fully convolutional networks, hands on: the module behind the course's notebooks.
 
-Each room is imported by name, so that a reader sees where a thing lives::
+Import each submodule by name, so that a reader sees where a thing lives::
 
     from d2lseg import voc, fcn, training
 """

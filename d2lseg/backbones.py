@@ -23,7 +23,7 @@ from torchvision import models
 from .engine import weights as weight_files
 from .engine.checkpoint import check_finite
 
-STRIDES = (8, 16, 32)  # pixels a cell of the three maps
+STRIDES = (8, 16, 32)  # pixels per cell of the three maps
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Design:
         and pads it evenly (ResNet). False: at the middle i * s + (s - 1) / 2 of its block of pixels, because
         only 2 x 2 pooling shrinks the map (VGG).
     batch_norm : bool
-        Whether it has batch normalisation, which can't be trained on a single value a channel.
+        Whether it has batch normalisation, which can't be trained on a single value per channel.
     head : str
         The beginning of the names of torchvision's weights that the backbone leaves out.
     """
@@ -196,10 +196,11 @@ def feature_maps(backbone: nn.Sequential, taps: tuple[str, ...], images: Tensor)
         One map (N, C, h, w) for each tap.
     """
     maps = []
+    x = images
     for name, stage in backbone.named_children():
-        images = stage(images)
+        x = stage(x)
         if name in taps:
-            maps.append(images)
+            maps.append(x)
     return maps
 
 

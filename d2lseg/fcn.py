@@ -194,7 +194,7 @@ class FCN(nn.Module):
         self._check_batch_norm(x)
         x = x.contiguous(memory_format=torch.channels_last)  # the order in which fast convolutions read
         at8, at16, at32 = backbones.feature_maps(self.backbone, self.design.taps, x)
-        x = self.score(at32)  # (N, 512, h, w) -> (N, C, h, w)
+        x = self.score(at32)  # (N, 512 on ResNet-18, h, w) -> (N, C, h, w)
         if self.variant in ("16s", "8s"):
             x = self.upsample_to16(x) + self.score16(at16)  # (N, C, h, w) -> (N, C, 2h, 2w)
         if self.variant == "8s":
@@ -202,12 +202,12 @@ class FCN(nn.Module):
         return self.upsample(x)[..., :height, :width]  # -> (N, C, 32h, 32w) -> (N, C, H, W)
 
     def _check_batch_norm(self, padded: Tensor) -> None:
-        """Raise if a training batch's last map holds a single value a channel, which has no variance."""
+        """Raise if a training batch's last map holds a single value per channel, which has no variance."""
         n, _, height, width = padded.shape
         if self.training and self.design.batch_norm and n * height * width == STRIDE**2:
             raise ValueError(
                 "in training mode one image of at most 32x32 pixels leaves batch normalisation a single "
-                "value a channel; use a larger image, a batch of two, or model.eval()"
+                "value per channel; use a larger image, a batch of two, or model.eval()"
             )
 
 
@@ -233,7 +233,7 @@ class FCN8s(FCN):
 
 
 def _score_layer(channels: int, num_classes: int, zero: bool = False) -> nn.Conv2d:
-    """Make a 1x1 convolution to classes; a skip's starts at zero, so that it adds nothing at first."""
+    """Make a 1x1 convolution to classes; that of a skip starts at zero, so that it adds nothing at first."""
     layer = nn.Conv2d(channels, num_classes, kernel_size=1)
     weight, bias = layer.parameters()
     if zero:
@@ -257,7 +257,9 @@ def _check_classes(num_classes: int, classes: Sequence[str] | None) -> None:
     if num_classes > VOID:
         raise ValueError(f"num_classes must be at most {VOID}, because a label is a byte; got {num_classes}")
     if classes is not None and len(classes) != num_classes:
-        raise ValueError(f"{len(classes)} class names for {num_classes} classes; one name a class is needed")
+        raise ValueError(
+            f"{len(classes)} class names for {num_classes} classes; one name per class is needed"
+        )
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:

@@ -604,7 +604,7 @@ def _(bench):
     "classes-same-colour",
     ValueError,
     read_all,
-    names=(CLASSES, "2 different colours", "3 classes", "one a class"),
+    names=(CLASSES, "2 different colours", "3 classes", "one per class"),
 )
 def _(bench):
     write_lines(bench, "background 0 0 0\ncup 128 0 0\npen 128 0 0\n")

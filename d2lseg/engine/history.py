@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class History:
-    """What a training run measured, one row an epoch.
+    """What a training run measured, one row per epoch.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class History:
         Parameters
         ----------
         figure : Figure, optional
-            A figure to draw anew; a new one of pyplot's by default.
+            A figure to redraw; a new one of pyplot's by default.
         """
         if figure is None:
             import matplotlib.pyplot as plt  # loaded only where a figure is wanted: a cluster needs none
@@ -120,7 +120,7 @@ class LivePlot:
 
 
 def _in_notebook() -> bool:
-    """Whether this is a kernel's process."""
+    """Whether this process is a Jupyter kernel."""
     try:
         from IPython import get_ipython
     except ImportError:

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from . import checkpoint, distributed
 from .history import History
 from .progress import Progress
-
-
-@runtime_checkable
-class HasEpochs(Protocol):
-    """A dataset whose augmentation depends on the epoch, such as `voc.VOCSegDataset`."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to draw from."""
-
-
-def shuffle(train_iter: Iterable, seed: int, epoch: int) -> None:
-    """Make the order and the augmentation of an epoch depend on (seed, epoch) alone."""
-    if not isinstance(train_iter, DataLoader):  # a plain list of batches has neither
-        return
-    if isinstance(train_iter.dataset, HasEpochs):
-        train_iter.dataset.set_epoch(epoch)
-    if train_iter.generator is not None:
-        train_iter.generator.manual_seed(seed * 100_003 + epoch)
 
 
 class TrainingState:
@@ -82,7 +62,7 @@ class TrainingState:
         checkpoint.write(path, checkpoint.describe(self.model) | {"training": training})
 
     def _restore(self, path: str | os.PathLike, content: dict[str, Any]) -> None:
-        """Put back what `save` wrote, after a look at whether it belongs to this run."""
+        """Put back what `save` wrote, after checking that it belongs to this run."""
         training = content.get("training")
         if training is None:
             raise ValueError(f"{path}: a model without the state of its run; start again without resume")
