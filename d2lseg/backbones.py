@@ -41,9 +41,9 @@ class Design:
     channels : tuple of int
         Channels of these three maps.
     centred_on_corner : bool
-        Where cell i of a map of stride s looks. True: at pixel i * s, because each layer has an odd kernel
-        and pads it evenly (ResNet). False: at the middle i * s + (s - 1) / 2 of its block of pixels, because
-        only 2 x 2 pooling shrinks the map (VGG).
+        Where cell i of a map of stride s looks. True: at pixel i * s, because each layer with a stride has an
+        odd kernel k and a padding of (k - 1) / 2 (ResNet). False: at the middle i * s + (s - 1) / 2 of its
+        block of pixels, because only 2 x 2 pooling shrinks the map (VGG).
     batch_norm : bool
         Whether it has batch normalisation, which can't be trained on a single value per channel.
     head : str
@@ -119,12 +119,24 @@ def linear_to_conv(layer: nn.Linear, channels: int, kernel_size: int, padding: i
     return conv
 
 
-_RESNET_TAPS = ("layer2", "layer3", "layer4")
+def _resnet(title: str, channels: tuple[int, int, int]) -> Design:
+    """Describe a ResNet; all have the same stages."""
+    taps = ("layer2", "layer3", "layer4")
+    return Design(title, _resnet_stages, taps, channels, centred_on_corner=True, batch_norm=True, head="fc.")
+
+
+# By torchvision's name of the network. The command line knows the names too: see cli/options.py.
 BACKBONES = {
-    "resnet18": Design("ResNet-18", _resnet_stages, _RESNET_TAPS, (128, 256, 512), True, True, "fc."),
-    "resnet50": Design("ResNet-50", _resnet_stages, _RESNET_TAPS, (512, 1024, 2048), True, True, "fc."),
+    "resnet18": _resnet("ResNet-18", (128, 256, 512)),
+    "resnet50": _resnet("ResNet-50", (512, 1024, 2048)),
     "vgg16": Design(
-        "VGG-16", _vgg16_stages, ("block3", "block4", "fc7"), (256, 512, 4096), False, False, "classifier.6."
+        "VGG-16",
+        _vgg16_stages,
+        taps=("block3", "block4", "fc7"),
+        channels=(256, 512, 4096),
+        centred_on_corner=False,
+        batch_norm=False,
+        head="classifier.6.",
     ),
 }
 

@@ -193,13 +193,27 @@ class FCN(nn.Module):
         x = pad_to_multiple(self.standardize(images))  # (N, 3, H, W) -> (N, 3, 32h, 32w)
         self._check_batch_norm(x)
         x = x.contiguous(memory_format=torch.channels_last)  # the order in which fast convolutions read
-        at8, at16, at32 = backbones.feature_maps(self.backbone, self.design.taps, x)
+        maps = backbones.feature_maps(self.backbone, self.design.taps, x)
+        self._check_maps(x, maps)
+        at8, at16, at32 = maps
         x = self.score(at32)  # (N, 512 on ResNet-18, h, w) -> (N, C, h, w)
         if self.variant in ("16s", "8s"):
             x = self.upsample_to16(x) + self.score16(at16)  # (N, C, h, w) -> (N, C, 2h, 2w)
         if self.variant == "8s":
             x = self.upsample_to8(x) + self.score8(at8)  # (N, C, 2h, 2w) -> (N, C, 4h, 4w)
         return self.upsample(x)[..., :height, :width]  # -> (N, C, 32h, 32w) -> (N, C, H, W)
+
+    def _check_maps(self, padded: Tensor, maps: list[Tensor]) -> None:
+        """Raise unless a backbone's maps are what its design says, or scores would be painted elsewhere."""
+        height, width = padded.shape[-2:]
+        sizes = zip(self.design.channels, backbones.STRIDES, strict=True)
+        expected = [(channels, height // stride, width // stride) for channels, stride in sizes]
+        found = [tuple(features.shape[1:]) for features in maps]
+        if found != expected:
+            raise ValueError(
+                f"{self.design.title} gives maps {found} for {height}x{width} pixels, but its design says "
+                f"{expected}: check its stages, taps and channels in backbones.BACKBONES"
+            )
 
     def _check_batch_norm(self, padded: Tensor) -> None:
         """Raise if a training batch's last map holds a single value per channel, which has no variance."""

@@ -118,6 +118,8 @@ def poly(progress: float, power: float = 0.9) -> float:
     return max(0.0, 1 - progress) ** power
 
 
+# A schedule maps the share of the run that is done before a step, from 0 to just below 1, to the share of the
+# peak rate for that step. The command line knows the names too: see cli/options.py.
 SCHEDULES = {"one_cycle": one_cycle, "poly": poly}
 
 
@@ -192,7 +194,7 @@ def train(
     precision = precision or best_precision(device)
     progress = Progress(len(train_iter), epochs, max_seconds, lr, live)
     if schedule not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
     if sync_batch_norm:
         model = distributed.synchronize_batch_norm(model, device)
     model.to(device).to(memory_format=torch.channels_last)  # the order in which fast convolutions read
