@@ -1,8 +1,8 @@
 """Fully convolutional networks, hands on: the module behind the course's notebooks.
 
-Each room is imported by name, so that a reader sees where a thing lives::
+Import each submodule by name, so that a reader sees where a thing lives::
 
     from d2lseg import voc, fcn, training
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

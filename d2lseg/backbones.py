@@ -23,7 +23,7 @@ from torchvision import models
 from .engine import weights as weight_files
 from .engine.checkpoint import check_finite
 
-STRIDES = (8, 16, 32)  # pixels a cell of the three maps
+STRIDES = (8, 16, 32)  # pixels per cell of the three maps
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Design:
     channels : tuple of int
         Channels of these three maps.
     centred_on_corner : bool
-        Where cell i of a map of stride s looks. True: at pixel i * s, because each layer has an odd kernel
-        and pads it evenly (ResNet). False: at the middle i * s + (s - 1) / 2 of its block of pixels, because
-        only 2 x 2 pooling shrinks the map (VGG).
+        Where cell i of a map of stride s looks. True: at pixel i * s, because each layer with a stride has an
+        odd kernel k and a padding of (k - 1) / 2 (ResNet). False: at the middle i * s + (s - 1) / 2 of its
+        block of pixels, because only 2 x 2 pooling shrinks the map (VGG).
     batch_norm : bool
-        Whether it has batch normalisation, which can't be trained on a single value a channel.
+        Whether it has batch normalisation, which can't be trained on a single value per channel.
     head : str
         The beginning of the names of torchvision's weights that the backbone leaves out.
     """
@@ -68,9 +68,10 @@ def _resnet_stages(network: nn.Module) -> OrderedDict[str, nn.Module]:
     return OrderedDict((n, part) for n, part in network.named_children() if n not in ("avgpool", "fc"))
 
 
-def _vgg16_stages(network: nn.Module) -> OrderedDict[str, nn.Module]:
+def _vgg16_stages(network: models.VGG) -> OrderedDict[str, nn.Module]:
     """Cut the features after each pooling, and turn two fully connected layers into convolutions."""
-    stages, block = OrderedDict(), []
+    stages: OrderedDict[str, nn.Module] = OrderedDict()
+    block: list[nn.Module] = []
     for layer in network.features:
         block.append(layer)
         if isinstance(layer, nn.MaxPool2d):
@@ -118,12 +119,24 @@ def linear_to_conv(layer: nn.Linear, channels: int, kernel_size: int, padding: i
     return conv
 
 
-_RESNET_TAPS = ("layer2", "layer3", "layer4")
+def _resnet(title: str, channels: tuple[int, int, int]) -> Design:
+    """Describe a ResNet; all have the same stages."""
+    taps = ("layer2", "layer3", "layer4")
+    return Design(title, _resnet_stages, taps, channels, centred_on_corner=True, batch_norm=True, head="fc.")
+
+
+# By torchvision's name of the network. The command line knows the names too: see cli/options.py.
 BACKBONES = {
-    "resnet18": Design("ResNet-18", _resnet_stages, _RESNET_TAPS, (128, 256, 512), True, True, "fc."),
-    "resnet50": Design("ResNet-50", _resnet_stages, _RESNET_TAPS, (512, 1024, 2048), True, True, "fc."),
+    "resnet18": _resnet("ResNet-18", (128, 256, 512)),
+    "resnet50": _resnet("ResNet-50", (512, 1024, 2048)),
     "vgg16": Design(
-        "VGG-16", _vgg16_stages, ("block3", "block4", "fc7"), (256, 512, 4096), False, False, "classifier.6."
+        "VGG-16",
+        _vgg16_stages,
+        taps=("block3", "block4", "fc7"),
+        channels=(256, 512, 4096),
+        centred_on_corner=False,
+        batch_norm=False,
+        head="classifier.6.",
     ),
 }
 
@@ -195,10 +208,11 @@ def feature_maps(backbone: nn.Sequential, taps: tuple[str, ...], images: Tensor)
         One map (N, C, h, w) for each tap.
     """
     maps = []
+    x = images
     for name, stage in backbone.named_children():
-        images = stage(images)
+        x = stage(x)
         if name in taps:
-            maps.append(images)
+            maps.append(x)
     return maps
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from .engine.files import read_text, written_whole
+from .engine.labels import VOID
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus",
@@ -22,8 +23,8 @@ VOC_COLORMAP = (
     (64, 128, 128), (192, 128, 128), (0, 64, 0), (128, 64, 0), (0, 192, 0), (128, 192, 0), (0, 64, 128),
 )  # fmt: skip
 
-VOID, VOID_COLOR = 255, (224, 224, 192)
-Colormap = tuple[tuple[int, int, int], ...]  # one RGB triple a class
+VOID_COLOR = (224, 224, 192)
+Colormap = tuple[tuple[int, int, int], ...]  # one RGB triple per class
 
 
 @cache
@@ -47,8 +48,8 @@ def voc_colormap(num_classes: int) -> Colormap:
 class ClassList:
     """The classes of a dataset, by index: 2 to 255 different names, of which the first is the background.
 
-    ``colours`` are those that belong to this dataset, one a class, or None. If there are any, the palette of
-    each mask is compared with them. ``colormap`` is never None: it is ``colours``, or else VOC's palette.
+    ``colours`` are those of this dataset, one per class, or None. If there are any, the palette of each mask
+    is compared with them. ``colormap`` is never None: it is ``colours``, or else VOC's palette.
     """
 
     names: tuple[str, ...]
@@ -63,7 +64,7 @@ class ClassList:
             raise ValueError(f"the class {twice[0]!r} is there twice; each index needs a name of its own")
         if colours is not None and (len(colours) != len(names) or len({*colours, VOID_COLOR}) <= len(names)):
             raise ValueError(
-                f"{len(set(colours))} different colours for {len(names)} classes; expected one a class, "
+                f"{len(set(colours))} different colours for {len(names)} classes; expected one per class, "
                 f"none of them void's {VOID_COLOR}"
             )
 

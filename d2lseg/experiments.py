@@ -57,7 +57,7 @@ class Setup:
     """
 
     steps: int
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -120,9 +120,9 @@ OWN_CLASSES = {
 COMMANDS = {"speed": "time", "scores": "train, then score", "own_data": "own-data"}
 
 
-def kinds() -> dict[str, dict[str, str]]:
+def kinds() -> dict[str, dict[str, Any]]:
     """Return, for each `Setup.kind`, the options of the first setup of that kind."""
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for setup in SETUPS.values():
         found.setdefault(setup.kind, setup.options)
     return found
@@ -252,8 +252,9 @@ def compare_one(name: str, seed: int) -> dict[str, Tensor]:
     """
     comparison = COMPARISONS[name]
     relabel = void_to_background if comparison.void_as_background else None
-    options = {"seed": seed, "cache": True, "target_transform": relabel}
-    train_iter, _ = voc.load_data_voc(_scenes(comparison), BATCH, CROP, **options)
+    train_iter, _ = voc.load_data_voc(
+        _scenes(comparison), BATCH, CROP, seed=seed, cache=True, target_transform=relabel
+    )
     devices.set_seed(seed)
     model = fcn.FCN32s(21, classes=VOC_CLASSES)
     training.train(model, train_iter, epochs=comparison.steps / len(train_iter), seed=seed, live=False)
@@ -270,7 +271,8 @@ def _by_style(model: fcn.FCN) -> dict[str, Tensor]:
 def _by_void(model: fcn.FCN) -> dict[str, Tensor]:
     """Evaluate a model with void left out, and with void counted as background."""
     left_out, background = torch.zeros(2, 21, 21, dtype=torch.int64)
-    for image, label in voc.VOCSegDataset(emojivoc.prepare(), "val"):
+    dataset = voc.VOCSegDataset(emojivoc.prepare(), "val")
+    for image, label in (dataset[index] for index in range(len(dataset))):
         guess = prediction.predict(model, image)
         left_out += metrics.confusion_matrix(guess, label, 21)
         background += metrics.confusion_matrix(guess, void_to_background(label), 21)
@@ -554,7 +556,8 @@ def score_one(name: str, seed: int) -> dict[str, Any]:
     """
     model = fcn.load(checkpoint(name, seed))
     dataset = voc.VOCSegDataset(emojivoc.prepare(), "val")
-    pairs = ((prediction.predict(model, image), label) for image, label in dataset)
+    scenes = (dataset[index] for index in range(len(dataset)))
+    pairs = ((prediction.predict(model, image), label) for image, label in scenes)
     scores = {key: metrics.scores(matrix) for key, matrix in band_matrices(pairs).items()}
     whole = scores.pop("whole")
     row = {"setup": name, "seed": seed, "digest": digest(model.state_dict())}

@@ -34,6 +34,9 @@ ARGUMENTS = {"variant", "num_classes", "backbone", "upsampling", "geometry"}  # 
 class Standardize(nn.Module):
     """Standardise uint8 pixels: divide by 255, subtract the mean, divide by the standard deviation."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
@@ -190,21 +193,35 @@ class FCN(nn.Module):
         x = pad_to_multiple(self.standardize(images))  # (N, 3, H, W) -> (N, 3, 32h, 32w)
         self._check_batch_norm(x)
         x = x.contiguous(memory_format=torch.channels_last)  # the order in which fast convolutions read
-        at8, at16, at32 = backbones.feature_maps(self.backbone, self.design.taps, x)
-        x = self.score(at32)  # (N, 512, h, w) -> (N, C, h, w)
+        maps = backbones.feature_maps(self.backbone, self.design.taps, x)
+        self._check_maps(x, maps)
+        at8, at16, at32 = maps
+        x = self.score(at32)  # (N, 512 on ResNet-18, h, w) -> (N, C, h, w)
         if self.variant in ("16s", "8s"):
             x = self.upsample_to16(x) + self.score16(at16)  # (N, C, h, w) -> (N, C, 2h, 2w)
         if self.variant == "8s":
             x = self.upsample_to8(x) + self.score8(at8)  # (N, C, 2h, 2w) -> (N, C, 4h, 4w)
         return self.upsample(x)[..., :height, :width]  # -> (N, C, 32h, 32w) -> (N, C, H, W)
 
+    def _check_maps(self, padded: Tensor, maps: list[Tensor]) -> None:
+        """Raise unless a backbone's maps are what its design says, or scores would be painted elsewhere."""
+        height, width = padded.shape[-2:]
+        sizes = zip(self.design.channels, backbones.STRIDES, strict=True)
+        expected = [(channels, height // stride, width // stride) for channels, stride in sizes]
+        found = [tuple(features.shape[1:]) for features in maps]
+        if found != expected:
+            raise ValueError(
+                f"{self.design.title} gives maps {found} for {height}x{width} pixels, but its design says "
+                f"{expected}: check its stages, taps and channels in backbones.BACKBONES"
+            )
+
     def _check_batch_norm(self, padded: Tensor) -> None:
-        """Raise if a training batch's last map holds a single value a channel, which has no variance."""
+        """Raise if a training batch's last map holds a single value per channel, which has no variance."""
         n, _, height, width = padded.shape
         if self.training and self.design.batch_norm and n * height * width == STRIDE**2:
             raise ValueError(
                 "in training mode one image of at most 32x32 pixels leaves batch normalisation a single "
-                "value a channel; use a larger image, a batch of two, or model.eval()"
+                "value per channel; use a larger image, a batch of two, or model.eval()"
             )
 
 
@@ -230,13 +247,14 @@ class FCN8s(FCN):
 
 
 def _score_layer(channels: int, num_classes: int, zero: bool = False) -> nn.Conv2d:
-    """Make a 1x1 convolution to classes; a skip's starts at zero, so that it adds nothing at first."""
+    """Make a 1x1 convolution to classes; that of a skip starts at zero, so that it adds nothing at first."""
     layer = nn.Conv2d(channels, num_classes, kernel_size=1)
+    weight, bias = layer.parameters()
     if zero:
-        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(weight)
     else:
-        nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+        nn.init.xavier_uniform_(weight)
+    nn.init.zeros_(bias)
     return layer
 
 
@@ -253,7 +271,9 @@ def _check_classes(num_classes: int, classes: Sequence[str] | None) -> None:
     if num_classes > VOID:
         raise ValueError(f"num_classes must be at most {VOID}, because a label is a byte; got {num_classes}")
     if classes is not None and len(classes) != num_classes:
-        raise ValueError(f"{len(classes)} class names for {num_classes} classes; one name a class is needed")
+        raise ValueError(
+            f"{len(classes)} class names for {num_classes} classes; one name per class is needed"
+        )
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:

@@ -19,7 +19,7 @@ from .engine.devices import (
     autocast,
     best_device,
     best_precision,
-    naming_full_memory,
+    explaining_full_memory,
     set_seed,
     try_all_gpus,
     try_gpu,
@@ -27,7 +27,8 @@ from .engine.devices import (
 from .engine.history import History, LivePlot
 from .engine.labels import check_labels
 from .engine.progress import Progress
-from .engine.resume import TrainingState, shuffle
+from .engine.resume import TrainingState
+from .engine.sampling import start_epoch
 
 __all__ = [
     "PRECISIONS",
@@ -56,7 +57,7 @@ def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
     logits : Tensor
         float, (N, C, H, W).
     label : Tensor
-        Class indices, any integer dtype, (N, H, W); 255 is void and counts for nothing.
+        Class indices, any integer dtype, (N, H, W); 255 is void and is ignored.
 
     Returns
     -------
@@ -103,8 +104,8 @@ def one_cycle(progress: float, warm_up: float = 0.3) -> float:
         low, share = start, progress / warm_up
     else:
         low, share = end, (1 - progress) / (1 - warm_up)
-    share = min(max(share, 0.0), 1.0)
-    return low + (1 - low) * (1 - math.cos(math.pi * share)) / 2
+    phase = min(max(share, 0.0), 1.0)
+    return low + (1 - low) * (1 - math.cos(math.pi * phase)) / 2
 
 
 def poly(progress: float, power: float = 0.9) -> float:
@@ -117,6 +118,8 @@ def poly(progress: float, power: float = 0.9) -> float:
     return max(0.0, 1 - progress) ** power
 
 
+# A schedule maps the share of the run that is done before a step, from 0 to just below 1, to the share of the
+# peak rate for that step. The command line knows the names too: see cli/options.py.
 SCHEDULES = {"one_cycle": one_cycle, "poly": poly}
 
 
@@ -139,8 +142,9 @@ def train(
 ) -> History:
     """Train a model with AdamW, in place.
 
-    Under ``torchrun`` every process calls it, inside `engine.distributed.joined` and with its own share of
-    the data. The first one prints and writes the checkpoint.
+    Under ``torchrun`` every process calls it, inside ``with engine.distributed.joined() as ranks:`` and with
+    batches loaded for its ``ranks.rank`` and ``ranks.world_size``. The step is then as large as all their
+    batches together; the learning rate stays as given. The first process prints and writes the checkpoint.
 
     Parameters
     ----------
@@ -160,7 +164,8 @@ def train(
     schedule : {"one_cycle", "poly"}
         How the learning rate moves over the run.
     seed : int
-        Seeds the batch order and the augmentation.
+        Seeds the order of a plain shuffling DataLoader. The batches of `voc.load_data_voc` have a seed of
+        their own, for order and augmentation: give both.
     live : bool
         Show a progress bar and a live curve.
     checkpoint_path : path, optional
@@ -174,7 +179,7 @@ def train(
     Returns
     -------
     History
-        One row an epoch: the rows so far if the run is interrupted.
+        One row per epoch: the rows so far if the run is interrupted.
 
     Raises
     ------
@@ -189,37 +194,37 @@ def train(
     precision = precision or best_precision(device)
     progress = Progress(len(train_iter), epochs, max_seconds, lr, live)
     if schedule not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
     if sync_batch_norm:
         model = distributed.synchronize_batch_norm(model, device)
-    model.to(device, memory_format=torch.channels_last)  # the order in which fast convolutions read
+    model.to(device).to(memory_format=torch.channels_last)  # the order in which fast convolutions read
     trained = [p for p in model.parameters() if p.requires_grad]
     fused = device.type in ("cpu", "cuda")  # one pass over all parameters, in a third of the time
-    optimizer = torch.optim.AdamW(trained, lr, weight_decay=weight_decay, fused=fused)
+    optimizer = torch.optim.AdamW(trained, lr, weight_decay=weight_decay, fused=fused)  # lr is set each step
     # fp16 has few exponent bits: the scaler keeps small gradients from becoming zero
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    history = History({"device": device.type, "precision": precision, "lr": lr, "weight_decay": weight_decay})
-    history.settings |= {"processes": distributed.ranks().world_size, "sync_batch_norm": sync_batch_norm}
-    history.settings |= {"schedule": schedule, "seed": seed, "epochs": epochs, "max_seconds": max_seconds}
-    history.settings |= {"batches": len(train_iter)}
+    settings = {"device": device.type, "precision": precision, "lr": lr, "weight_decay": weight_decay}
+    settings |= {"processes": distributed.ranks().world_size, "sync_batch_norm": sync_batch_norm}
+    settings |= {"schedule": schedule, "seed": seed, "epochs": epochs, "max_seconds": max_seconds}
+    history = History(settings | {"batches": len(train_iter)})
     state = TrainingState(model, optimizer, scaler, progress, history)
     state.prepare(checkpoint_path, resume)
-    network = distributed.parallel(model, device)  # averages gradients; the model itself in a single process
+    network = distributed.parallel(model, device)  # averages gradients; with one process, just the model
     curve = LivePlot(history, live)
     try:
         progress.open()
         while not progress.finished:
-            shuffle(train_iter, seed, progress.epoch)
+            start_epoch(train_iter, seed, progress.epoch)
             progress.start_epoch()
             model.train()
             for images, labels in train_iter:
                 rate = lr * SCHEDULES[schedule](progress.share)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                with naming_full_memory(device, labels):
+                with explaining_full_memory(device, labels):
                     with autocast(device, precision):
                         logits = network(images.to(device, non_blocking=True))  # (N, 3, H, W) -> (N, C, H, W)
-                    # weighted so that a pixel counts the same in whichever process it lies
+                    # weighted so that a pixel counts the same, whichever process it is in
                     loss = segmentation_loss(logits, labels) * distributed.labelled_weight(labels, device)
                     optimizer.zero_grad()
                     scaler.scale(loss).backward()
@@ -230,7 +235,7 @@ def train(
                     break
             row = progress.end_epoch()
             if val_iter is not None:
-                distributed.share_buffers(model)  # running means differ between processes until now
+                distributed.share_buffers(model)  # the last step's running means differ between processes
                 matrix = evaluate(model, val_iter, device, precision)
                 ours, base = metrics.scores(matrix), metrics.background_baseline(matrix)
                 row |= {"pixel_acc": ours.pixel_acc, "miou": ours.miou}

@@ -210,7 +210,7 @@ def bilinear_matrix(
 
 
 class BilinearUpsample(nn.Module):
-    """Bilinear upsampling by an integer factor, as two small matrix products a channel.
+    """Bilinear upsampling by an integer factor, as two matrix products per channel.
 
     Border "replicate" equals ``F.interpolate(mode="bilinear", align_corners=False)``; "fade" equals
     ``bilinear_conv_transpose``, whose output fades towards the border. There is nothing to train and nothing

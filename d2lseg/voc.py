@@ -132,7 +132,7 @@ def voc_rand_crop(
     to_rows, from_rows = _draw_window(image.shape[1], height, generator)
     to_columns, from_columns = _draw_window(image.shape[2], width, generator)
     # NumPy copies on one thread. PyTorch would wake all of them for a few thousand bytes, which takes
-    # longer, and very much longer where other programs keep the cores busy.
+    # longer, and far longer when other programs keep the cores busy.
     seen, seen_label = image.numpy()[:, from_rows, from_columns], label.numpy()[from_rows, from_columns]
     if seen_label.shape == (height, width):  # nothing to pad
         return torch.from_numpy(seen.copy()), torch.from_numpy(seen_label.copy())
@@ -147,6 +147,7 @@ def voc_rand_crop(
 def _draw_window(size: int, crop: int, generator: Generator | None) -> tuple[slice, slice]:
     """Draw along one side: which part of the crop is image, and which part of the image it shows."""
     spare, length = size - crop, min(size, crop)
+    # offset >= 0: the crop starts there on the image; below 0: the image starts at -offset in the crop
     offset = int(torch.randint(min(spare, 0), max(spare, 0) + 1, (), generator=generator))
     return slice(max(-offset, 0), max(-offset, 0) + length), slice(max(offset, 0), max(offset, 0) + length)
 
@@ -251,18 +252,18 @@ class VOCSegDataset(Dataset):
         self._epoch.number = epoch
 
     def paths(self, name: str) -> tuple[Path, Path]:
-        """Return the files of image and mask of one of ``ids``."""
+        """Return the image and mask paths for one of ``ids``."""
         return layout.pair_paths(self.voc_dir, name)
 
     def __getitem__(self, index: int | tuple[int, int]) -> Pair:
         """Read, resize, crop and mirror one pair; (epoch, position) draws from another epoch."""
         epoch, index = index if isinstance(index, tuple) else (self.epoch, index)
-        index = range(len(self))[index]
+        index = range(len(self))[index]  # takes negative indices, and raises IndexError past the end
         image, label = self._read(index)
         if self.target_transform is not None:
             label = self.target_transform(label)
             images.check_pair(image, label, "target_transform")
-        generator = sampling.generator(self.seed, epoch, 1 + index)
+        generator = sampling.generator(self.seed, epoch, 1 + index)  # 0 is the key of the order
         if self.scale is not None:
             image, label = voc_rand_scale(image, label, *self.scale, generator)
         if self.crop_size is not None:
@@ -329,12 +330,12 @@ def load_data_voc(
     Parameters
     ----------
     batch_size : int
-        Images in a training batch.
+        Images in a training batch of one process.
     num_workers : int, optional
         Processes that read ahead: by default none, or up to four on Linux with a GPU.
     rank, world_size : int
         Load only this process's share. All processes must skip the same bad files: find them in one process,
-        and pass ``skip_bad`` its result.
+        and pass the result as ``skip_bad``.
     voc_dir, crop_size, seed, cache, target_transform, scale, classes, skip_bad
         As in `VOCSegDataset`.
     """
@@ -349,7 +350,7 @@ def load_data_voc(
 def whole_images(
     dataset: VOCSegDataset, num_workers: int | None = None, rank: int = 0, world_size: int = 1
 ) -> DataLoader:
-    """Load the images of a dataset without a crop one by one, in order: uint8 (1, 3, H, W) and (1, H, W).
+    """Load the images of an uncropped dataset one by one, in order: uint8 (1, 3, H, W) and (1, H, W).
 
     Each of several processes gets its own share, and each image goes to exactly one.
     """

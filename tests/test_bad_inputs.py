@@ -243,17 +243,17 @@ def _(bench):
     bench.monkeypatch.setattr(files.os, "stat", broken)
 
 
-@row("id-with-folder", ValueError, read_all, names=(TRAIN, "'../../other/b'", "without a folder"))
+@row("id-with-folder", ValueError, read_all, names=(TRAIN, "'../../other/b'", "without folder"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\n../../other/b\n")
 
 
-@row("id-with-backslash", ValueError, read_all, names=(TRAIN, r"'..\\b'", "without a folder"))
+@row("id-with-backslash", ValueError, read_all, names=(TRAIN, r"'..\\b'", "without folder"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\n..\\b\n")
 
 
-@row("id-with-drive", ValueError, read_all, names=(TRAIN, "'C:b'", "without a folder"))
+@row("id-with-drive", ValueError, read_all, names=(TRAIN, "'C:b'", "without folder"))
 def _(bench):
     (bench.lists / "train.txt").write_text("a\nC:b\n")
 
@@ -604,7 +604,7 @@ def _(bench):
     "classes-same-colour",
     ValueError,
     read_all,
-    names=(CLASSES, "2 different colours", "3 classes", "one a class"),
+    names=(CLASSES, "2 different colours", "3 classes", "one per class"),
 )
 def _(bench):
     write_lines(bench, "background 0 0 0\ncup 128 0 0\npen 128 0 0\n")

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
-from d2lseg import fcn, voc
+from d2lseg import backbones, fcn, voc
 from d2lseg.classes import ClassList, voc_colormap
 from d2lseg.engine import checkpoint
 
@@ -369,3 +370,18 @@ def test_colours_that_do_not_fit_are_refused_with_the_files_name(tmp_path):
     torch.save(content | {"colours": [[0, 0, 0]]}, path)
     with pytest.raises(ValueError, match=r"model\.pt: .* 1 different colours for 3 classes"):
         fcn.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"taps": ("layer1", "layer2", "layer3")}, r"\(64, 16, 24\).*design says \[\(128, 8, 12\)"),
+        ({"taps": ("layer2", "layer3", "layer5")}, r"gives maps \[\(128, 8, 12\), \(256, 4, 6\)\] for 64x96"),
+        ({"channels": (128, 256, 500)}, r"\(500, 2, 3\)"),
+    ],
+)
+def test_a_backbone_that_is_not_what_its_design_says_is_refused(monkeypatch, change, words):
+    wrong = dataclasses.replace(backbones.BACKBONES["resnet18"], **change)
+    monkeypatch.setitem(backbones.BACKBONES, "resnet18", wrong)
+    with pytest.raises(ValueError, match=words):
+        fcn.FCN32s(3)(torch.zeros(1, 3, 60, 90, dtype=torch.uint8))

@@ -410,7 +410,7 @@ def test_the_live_curve_updates_one_picture(monkeypatch):
         ({"epochs": 1, "max_seconds": 1}, "give either"),
         ({"epochs": 0}, "epochs=0"),
         ({"epochs": 1, "precision": "fp8"}, "fp8"),
-        ({"epochs": 1, "schedule": "cosine"}, "one_cycle, poly, got 'cosine'"),
+        ({"epochs": 1, "schedule": "cosine"}, "one_cycle, poly; got 'cosine'"),
     ],
 )
 def test_bad_settings_are_named(arguments, message):

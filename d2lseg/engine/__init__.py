@@ -1,1 +1,1 @@
-"""What a long or large training run needs and no lesson shows."""
+"""The plumbing behind the public modules: what makes a run long, large, fast or safe, and no lesson shows."""

@@ -92,8 +92,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def naming_full_memory(device: torch.device, labels: Tensor) -> Iterator[None]:
-    """Turn running out of memory in a training step into advice on the batch.
+def explaining_full_memory(device: torch.device, labels: Tensor) -> Iterator[None]:
+    """Replace an out-of-memory error in a training step with advice on the batch size.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Training in several processes, one a GPU, on one machine or many: DistributedDataParallel under torchrun.
+"""Training in several processes, one per GPU, on one machine or many: DistributedDataParallel under torchrun.
 
 ``torchrun`` starts the same program several times and gives each process a number, its *rank*. `joined` makes
-a group of them. Every process holds the whole model and works on its own share of each batch; after the
-backward pass the gradients are averaged, so that all take the same step. With a single process, every
-function here leaves its argument as it is.
+a group of them. Every process holds the whole model and works on batches of its own; after the backward pass
+the gradients are averaged, so that all take the same step. With a single process, the functions here do what
+it needs without any communication.
 
 Source: Li and others, "PyTorch distributed: experiences on accelerating data parallel training", VLDB 2020.
 """
@@ -56,7 +56,7 @@ def joined(device: torch.device | str | None = None) -> Iterator[Ranks]:
     Parameters
     ----------
     device : torch.device or str, optional
-        ``"cpu"`` keeps off the GPUs. By default each process takes the GPU of its local rank, if any.
+        ``"cpu"`` avoids the GPUs. By default each process takes the GPU of its local rank, if any.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def take_gpu(local_rank: int, processes: int) -> None:
     gpus = torch.cuda.device_count()
     if processes > gpus:
         raise ValueError(
-            f"{processes} processes on a machine with {gpus} GPUs; start one a GPU: "
+            f"{processes} processes on a machine with {gpus} GPUs; start one per GPU: "
             f"torchrun --nproc-per-node={gpus} ..., or train on the CPU with --device cpu"
         )
     torch.cuda.set_device(local_rank)
@@ -95,7 +95,7 @@ def take_gpu(local_rank: int, processes: int) -> None:
 def parallel(model: nn.Module, device: torch.device) -> nn.Module:
     """Wrap a model so that its backward pass averages the gradients of all processes.
 
-    The model is on ``device`` already. All processes take over the first one's parameters and buffers.
+    The model must already be on ``device``. All processes take over the first one's parameters and buffers.
     """
     if ranks().world_size == 1:
         return model
@@ -105,7 +105,7 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
 def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     """Take the mean and variance of batch normalisation over the batches of all processes.
 
-    Worth it where each process has few images a batch. The parameters stay the same.
+    Worthwhile if each process has only a few images per batch. The parameters stay the same.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def labelled_weight(label: Tensor, device: torch.device) -> Tensor | float:
-    """Weigh this process's mean loss so that a pixel counts the same in whichever process it lies.
+    """Weigh this process's mean loss so that a pixel counts the same, whichever process it is in.
 
     The gradients of all processes are averaged, so a process with much void would otherwise weigh its few
     labelled pixels too heavily. The weight is its number of labelled pixels over the mean of all processes.
@@ -134,7 +134,7 @@ def labelled_weight(label: Tensor, device: torch.device) -> Tensor | float:
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """Add a tensor up over all processes; each gets the sum."""
+    """Sum a tensor over all processes; each gets the sum."""
     if ranks().world_size == 1:
         return tensor
     total = tensor.detach().clone()
@@ -193,7 +193,7 @@ def in_turns(make: Callable[[], Any]) -> Any:
     for now in range(3):
         if now == turn:
             result = make()
-        dist.barrier(patient)
+        dist.barrier(patient)  # type: ignore[arg-type]  # torch's new_group returns a number only to outsiders
     dist.destroy_process_group(patient)
     return result
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class History:
-    """What a training run measured, one row an epoch.
+    """What a training run measured, one row per epoch.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class History:
         Parameters
         ----------
         figure : Figure, optional
-            A figure to draw anew; a new one of pyplot's by default.
+            A figure to redraw; a new one of pyplot's by default.
         """
         if figure is None:
             import matplotlib.pyplot as plt  # loaded only where a figure is wanted: a cluster needs none
@@ -95,7 +95,9 @@ class LivePlot:
     """Redraw a history in one place of a notebook; outside notebooks print its newest row."""
 
     def __init__(self, history: History, live: bool = True) -> None:
-        self.history, self.handle, self.figure = history, None, None
+        self.history = history
+        self.figure: Figure | None = None
+        self.handle: Any = None  # IPython's, for drawing anew in the same place
         self.live = live and distributed.ranks().first
 
     def update(self) -> None:
@@ -118,7 +120,7 @@ class LivePlot:
 
 
 def _in_notebook() -> bool:
-    """Whether this is a kernel's process."""
+    """Whether this process is a Jupyter kernel."""
     try:
         from IPython import get_ipython
     except ImportError:

@@ -54,8 +54,8 @@ def read_ids(voc_dir: str | Path, split: str) -> list[str]:
         # no ID may lead out of the folder, on any system, or control the terminal that it is printed on
         if PureWindowsPath(name).name != name or any(c < " " or c == "\x7f" for c in name):
             raise ValueError(
-                f"{path}: {name[:80]!r} is not an ID; expected the name of an image in JPEGImages, without a "
-                "folder and a suffix. Fix this line"
+                f"{path}: {name[:80]!r} is not an ID; expected the name of an image in JPEGImages, without "
+                "folder or suffix. Fix this line"
             )
     return ids
 

@@ -94,7 +94,7 @@ class Progress:
         self.rates.append(rate)
         self._check_loss(steps_ago=1)
         elapsed = time.perf_counter() - self.started
-        if self.steps is None:  # the time decides on the end, so all processes must agree on it
+        if self.steps is None:  # the clock decides when to stop, so all processes must agree on it
             elapsed = distributed.mean(elapsed, loss.device)
         self.seconds = self.seconds_before + elapsed
 

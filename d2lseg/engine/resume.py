@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from . import checkpoint, distributed
 from .history import History
 from .progress import Progress
-
-
-@runtime_checkable
-class HasEpochs(Protocol):
-    """A dataset whose augmentation depends on the epoch, such as `voc.VOCSegDataset`."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to draw from."""
-
-
-def shuffle(train_iter: Iterable, seed: int, epoch: int) -> None:
-    """Make the order and the augmentation of an epoch depend on (seed, epoch) alone."""
-    if not isinstance(train_iter, DataLoader):  # a plain list of batches has neither
-        return
-    if isinstance(train_iter.dataset, HasEpochs):
-        train_iter.dataset.set_epoch(epoch)
-    if train_iter.generator is not None:
-        train_iter.generator.manual_seed(seed * 100_003 + epoch)
 
 
 class TrainingState:
@@ -58,11 +38,12 @@ class TrainingState:
         ValueError
             If there is no path to resume from, or the checkpoint is from another run.
         """
-        if resume and path is None:
-            raise ValueError("resume=True needs checkpoint_path, the file to resume from")
         if resume:
+            if path is None:
+                raise ValueError("resume=True needs checkpoint_path, the file to resume from")
+            file = Path(path)
             # read once and handed on: the other machines need not see the file
-            content = distributed.from_first(lambda: checkpoint.read(path) if Path(path).is_file() else None)
+            content = distributed.from_first(lambda: checkpoint.read(file) if file.is_file() else None)
             if content is not None:
                 self._restore(path, content)
         rank = distributed.ranks().rank
@@ -74,13 +55,14 @@ class TrainingState:
         if path is None or not distributed.ranks().first:
             return
         progress = self.progress
-        training = {"settings": self.history.settings, "rows": self.history.rows, "random": _random_states()}
+        training: dict[str, Any] = {"settings": self.history.settings, "rows": self.history.rows}
+        training |= {"random": _random_states()}
         training |= {"epoch": progress.epoch, "step": progress.step, "seconds": progress.seconds}
         training |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
         checkpoint.write(path, checkpoint.describe(self.model) | {"training": training})
 
     def _restore(self, path: str | os.PathLike, content: dict[str, Any]) -> None:
-        """Put back what `save` wrote, after a look at whether it belongs to this run."""
+        """Put back what `save` wrote, after checking that it belongs to this run."""
         training = content.get("training")
         if training is None:
             raise ValueError(f"{path}: a model without the state of its run; start again without resume")
@@ -104,7 +86,7 @@ class TrainingState:
 
 def _random_states() -> dict[str, Any]:
     """Collect the states of all random generators as tensors and plain values."""
-    name, keys, *rest = np.random.get_state()
+    name, keys, *rest = cast(tuple, np.random.get_state())  # numpy's stub says dict
     states = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest)}
     return states | {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 

@@ -1,15 +1,15 @@
-"""Randomness and order that depend on (seed, epoch, index) alone, also with several processes."""
+"""Randomness and order that depend on (seed, epoch, index) alone, even with several processes."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 
 def generator(*key: int) -> torch.Generator:
@@ -42,6 +42,7 @@ class SharedEpoch:
         self._number.fill_(epoch)
 
 
+@runtime_checkable
 class EpochDataset(Protocol):
     """A dataset whose augmentation depends on a seed and on the epoch."""
 
@@ -77,6 +78,21 @@ class EpochSampler(Sampler):
         order = torch.randperm(len(self.dataset), generator=generator(self.dataset.seed, epoch, 0))
         places = range(self.rank, len(self) * self.world_size, self.world_size)
         yield from ((epoch, int(order[place % len(order)])) for place in places)
+
+
+def start_epoch(train_iter: Iterable, seed: int, epoch: int) -> None:
+    """Make the order and the augmentation of an epoch depend on its number, whatever was drawn before.
+
+    `EpochSampler` also moves its dataset on by itself, for loops that do not call this.
+    """
+    if not isinstance(train_iter, DataLoader):  # a plain list of batches has neither
+        return
+    if isinstance(train_iter.dataset, EpochDataset):
+        train_iter.dataset.set_epoch(epoch)
+    if train_iter.generator is not None:
+        train_iter.generator.manual_seed(
+            seed * 100_003 + epoch
+        )  # a prime, so that no two runs share an order
 
 
 def loader_options(num_workers: int | None, seed: int = 0) -> dict[str, Any]:

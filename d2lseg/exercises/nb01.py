@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -73,7 +74,7 @@ def even_overlap(answer: Any) -> Fault:
             seen = f"for k={k}, s={s} the counts inside are {inside[: 2 * s].tolist()}..."
             return Failure(
                 f"{seen}: expected {want}, got {got!r}",
-                lambda counts=counts, k=k, s=s: _draw_counts(counts, k, s),
+                functools.partial(_draw_counts, counts, k, s),
             )
     return None
 

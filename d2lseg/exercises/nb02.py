@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -42,7 +43,7 @@ def weight_sum(answer: Any) -> Fault:
             if not math.isclose(got[j], want[j].item(), abs_tol=1e-5):
                 return Failure(
                     f"for f={f}, j={j}: expected {want[j]:.4f}, got {got[j]:.4f}",
-                    lambda f=f, want=want, got=got: _draw_sums(f, want[: 2 * f], got),
+                    functools.partial(_draw_sums, f, want[: 2 * f], got),
                 )
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +58,7 @@ def full_tiles(answer: Any) -> Fault:
         if got != want:
             return Failure(
                 f"for size {size}, tile {tile}, overlap {overlap}: expected {want}, got {got}",
-                lambda size=size, tile=tile, want=want, got=got: _draw_tiles(size, tile, want, got),
+                functools.partial(_draw_tiles, size, tile, want, got),
             )
     return None
 
@@ -101,7 +102,7 @@ class _Small(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4))
-            nn.init.normal_(self.layers[1].running_mean)
+            nn.init.normal_(self.layers.get_buffer("1.running_mean"))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, 4, H, W) for uint8 images (N, 3, H, W)."""

@@ -53,7 +53,7 @@ def _unknown_value_fault(answer: Callable[..., Any]) -> str | None:
 _U = [(0, 0), (6, 0), (6, 6), (4, 6), (4, 2), (2, 2), (2, 6), (0, 6)]
 _STAR = [(5 + 5 * math.sin(0.8 * math.pi * k), 5 - 5 * math.cos(0.8 * math.pi * k)) for k in range(5)]
 _TRIANGLE = [(0, 0), (6, 0), (3, 5)]
-POLYGONS = {
+POLYGONS: dict[str, Sequence[Point]] = {
     "a triangle": _TRIANGLE,
     "the same triangle, in the opposite direction": _TRIANGLE[::-1],
     "a U, open at the bottom": _U,
@@ -164,8 +164,8 @@ def agreement(answer: Any) -> Fault:
     for num_classes, highest in ((3, 3), (5, 4)):
         pairs = [_two_labels(size, highest, generator) for size in ((4, 5), (9, 7), (2, 2))]
         first, second = zip(*pairs, strict=True)
-        matrix = sum(_matrix(a, b, num_classes) for a, b in zip(first, second, strict=True))
-        want = metrics.scores(matrix).miou
+        matrices = [_matrix(a, b, num_classes) for a, b in zip(first, second, strict=True)]
+        want = metrics.scores(torch.stack(matrices).sum(0)).miou
         got = float(value(call(answer, [a.clone() for a in first], [b.clone() for b in second], num_classes)))
         if not math.isclose(got, want, abs_tol=1e-4):
             case = f"for three images with {highest} of {num_classes} classes"

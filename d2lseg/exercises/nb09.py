@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 from torchvision.transforms import functional as TF
 
 from .. import fcn, metrics, plotting, prediction, training, upsampling, voc
@@ -107,7 +108,7 @@ def crop_pair(answer: Any) -> Fault:
     return None
 
 
-def _apart_fault(places: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> str | None:
+def _apart_fault(places: Sequence[tuple[tuple[int, int], ...]]) -> str | None:
     """Check that image and label are cropped together, and that the crops move in both directions."""
     of_image, of_label = map(set, zip(*places, strict=True))
     if any(a != b for a, b in places):
@@ -205,7 +206,7 @@ def there_and_back(answer: Any) -> Fault:
         Y = F.conv2d(X, K, stride=2, padding=1)
         planted = F.conv_transpose2d(Y, K, stride=2, padding=1)
         _not_yet_if(size == (16, 16) and _close(got, planted))
-        want = torch.nn.grad.conv2d_input(X.shape, K, Y, stride=2, padding=1)  # the transpose, by definition
+        want = conv2d_input(X.shape, K, Y, stride=2, padding=1)  # the transpose, by definition
         if fault := tensor_fault(got, want, f"for an X of {size[0]} x {size[1]}"):
             return fault
     return None

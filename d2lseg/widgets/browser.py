@@ -106,8 +106,14 @@ def draw(
     ax.imshow(to_numpy(compose(image, label, view, opacity, classes)), interpolation="nearest")
     ax.set_axis_off()
     ax.set_title(title, fontsize=10)
-    names = {"class_names": classes.names, "colormap": classes.colormap}
-    class_legend(figure, label, **names, loc="center left", bbox_to_anchor=(0.78, 0.5))
+    class_legend(
+        figure,
+        label,
+        class_names=classes.names,
+        colormap=classes.colormap,
+        loc="center left",
+        bbox_to_anchor=(0.78, 0.5),
+    )
     return figure
 
 

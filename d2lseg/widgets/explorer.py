@@ -137,7 +137,7 @@ def _cells(ax: Axes, values: Tensor, title: str, shown: Tensor | None = None) ->
     ax.imshow(values.where(shown, torch.tensor(0)).numpy(), cmap="Blues", vmin=0, vmax=pale)
     fontsize = min(12, 110 / size if len(str(top)) < 3 else 84 / size)
     for row, col in shown.nonzero().tolist():
-        ax.text(col, row, int(values[row, col]), ha="center", va="center", fontsize=fontsize)
+        ax.text(col, row, str(int(values[row, col])), ha="center", va="center", fontsize=fontsize)
     for edge in range(size + 1):
         ax.axhline(edge - 0.5, color=GREY, linewidth=0.5)
         ax.axvline(edge - 0.5, color=GREY, linewidth=0.5)
@@ -160,9 +160,12 @@ def _hatch_padding(ax: Axes, size: int, padding: int) -> None:
     inner = size - 2 * padding
     strips = [(0, 0, padding, size), (size - padding, 0, padding, size)]
     strips += [(padding, 0, inner, padding), (padding, size - padding, inner, padding)]
-    look = {"facecolor": "#00000022", "edgecolor": "#888888", "hatch": "///", "linewidth": 0}
     for row, col, height, width in strips:
-        ax.add_patch(Rectangle((col - 0.5, row - 0.5), width, height, **look))
+        corner = (col - 0.5, row - 0.5)
+        strip = Rectangle(
+            corner, width, height, facecolor="#00000022", edgecolor="#888888", hatch="///", linewidth=0
+        )
+        ax.add_patch(strip)
 
 
 def png(figure: Figure) -> bytes:
