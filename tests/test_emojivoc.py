@@ -376,6 +376,7 @@ def test_a_full_disk_is_told_before_drawing(tmp_path, monkeypatch):
 # --- The whole default set, and how difficult it is ---
 
 
+@pytest.mark.slow
 def test_the_full_set_is_small(full_set):
     assert full_set.name == "emojivoc"
     assert sum(path.stat().st_size for path in full_set.rglob("*") if path.is_file()) < 12e6
@@ -383,11 +384,13 @@ def test_the_full_set_is_small(full_set):
     assert len(voc.VOCSegDataset(full_set, "val")) == 200
 
 
+@pytest.mark.slow
 def test_every_class_is_in_at_least_20_validation_images(full_set):
     per_class = statistics(full_set, "val").scenes_per_class
     assert set(per_class) == set(voc.VOC_CLASSES[1:]) and min(per_class.values()) >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_difficulty(full_set, split):
     found = statistics(full_set, split)
@@ -400,6 +403,7 @@ def test_difficulty(full_set, split):
     assert 0.25 < found.cut_scenes < 0.50
 
 
+@pytest.mark.slow
 def test_sizes_vary(full_set):
     sizes = np.array([Image.open(path).size[::-1] for path in (full_set / "JPEGImages").iterdir()])
     height, width = sizes.T

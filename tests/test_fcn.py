@@ -263,7 +263,10 @@ def test_save_and_load_round_trip(tmp_path, upsampling):
     assert again.classes == model.classes and again.notes == {"miou": 0.5} and not again.training
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "vgg16"])
+@pytest.mark.parametrize(
+    "backbone",
+    ["resnet18", "resnet50", pytest.param("vgg16", marks=pytest.mark.slow)],  # that file has 537 MB
+)
 @pytest.mark.parametrize("variant", fcn.VARIANTS)
 def test_every_variant_and_backbone_loads_back(tmp_path, variant, backbone):
     torch.manual_seed(0)
