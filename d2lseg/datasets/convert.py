@@ -54,9 +54,9 @@ def shape_mask(shape: Shape, height: int, width: int) -> np.ndarray:
     The corner (x, y) lies in the pixel at column floor(x), row floor(y). A polygon has the pixels whose
     centres lie inside the polygon through the centres of its corners' pixels, by the even-odd rule, and the
     pixels of its outline, as ``PIL.ImageDraw`` draws it; LabelMe's own export does the same. It differs from
-    the exact polygon only in pixels whose centre is less than 1.5 pixels from the outline; before version 11.3
-    Pillow drew a few more beside some polygons. A rectangle has all pixels from one corner's to the other's, a
-    circle those whose centres lie inside it or on it.
+    the exact polygon only in pixels whose centre is less than 1.5 pixels from the outline; Pillow before 11.3
+    draws a few more beside some polygons. A rectangle has all pixels from one corner's to the other's, a circle
+    those whose centres lie inside it or on it.
 
     Parameters
     ----------
