@@ -55,8 +55,8 @@ def shape_mask(shape: Shape, height: int, width: int) -> np.ndarray:
     centres lie inside the polygon through the centres of its corners' pixels, by the even-odd rule, and the
     pixels of its outline, as ``PIL.ImageDraw`` draws it; LabelMe's own export does the same. It differs from
     the exact polygon only in pixels whose centre is less than 1.5 pixels from the outline; Pillow before 11.3
-    draws a few more beside some polygons. A rectangle has all pixels from one corner's to the other's, a circle
-    those whose centres lie inside it or on it.
+    draws a few more beside some polygons. A rectangle has all pixels from one corner's to the other's, a
+    circle those whose centres lie inside it or on it.
 
     Parameters
     ----------
