@@ -18,7 +18,7 @@ from d2lseg import __version__, voc
 from tools import commands
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(path for number in ("03", "06") for path in (ROOT / "notebooks").glob(f"{number}_*.ipynb"))
+NOTEBOOKS = sorted(path for number in ("00", "03") for path in (ROOT / "notebooks").glob(f"{number}_*.ipynb"))
 
 
 def run(command, **options):
