@@ -159,7 +159,7 @@ def training_steps(plan: Plan) -> dict[str, Measure]:
     theirs = seconds["textbook"]
     return {
         "step_fp32": Measure("training step, float32", "s", theirs, seconds["float32"], 1.35, 1.7),
-        "step_best": Measure(f"training step, {best}", "s", theirs, seconds["best"], 2.8, 4),
+        "step_best": Measure(f"training step, best precision ({best})", "s", theirs, seconds["best"], 2.8, 4),
         "step_vs_backbone": Measure(
             f"training step over the bare backbone's, {best}",
             "s", seconds["backbone"], seconds["best"], 1.25, 1.10, overhead=True,

@@ -86,7 +86,7 @@ sys.path[:0] = sys.argv[2:]
 import torch
 torch.set_num_threads(1)
 from test_checkpoint import content
-from d2lseg import checkpoint
+from d2lseg.engine import checkpoint
 
 for line in sys.stdin:
     "Each line asks for a writer: a process of its own that has all modules already, and writes at once."
