@@ -34,6 +34,7 @@ def test_backbone_is_resnet18_without_its_head():
 
 
 @torch.inference_mode()
+@pytest.mark.slow
 def test_vgg_backbone_gives_what_the_classifier_gives_for_one_window(vgg):
     network, backbone = vgg
     x = torch.randn(1, 3, 224, 224)
@@ -295,6 +296,7 @@ def test_each_backbone_reads_its_own_file(tmp_path, name, network):
         backbones.make_backbone(other, tmp_path / "weights.pth")
 
 
+@pytest.mark.slow
 def test_vgg_backbone_reads_a_file_with_another_number_of_classes(tmp_path, vgg):
     network, backbone = vgg
     state = {key: value for key, value in network.state_dict().items() if "classifier.6" not in key}

@@ -35,6 +35,7 @@ def small(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_train_and_score_by_the_command_line(small, capsys):
     experiments.main(["train", "--seeds", "0", "1", "--setups", "32s", "8s"])
     assert capsys.readouterr().out.count("'steps'") == 4
@@ -69,6 +70,7 @@ def save_other(path, weights, **notes):
     fcn.save(model, path, **(model.notes | notes))
 
 
+@pytest.mark.slow
 def test_only_changed_weights_are_scored_again(small, monkeypatch):
     chosen = ["--seeds", "0", "--setups", "32s", "8s"]
     experiments.main(["train", *chosen])

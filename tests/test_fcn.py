@@ -68,7 +68,7 @@ def test_output_has_the_size_of_the_input(build, variant, height, width):
         assert build(variant)(images(1, 3, height, width)).shape == (1, 5, height, width)
 
 
-@pytest.mark.parametrize("backbone", ["resnet50", "vgg16"])
+@pytest.mark.parametrize("backbone", ["resnet50", pytest.param("vgg16", marks=pytest.mark.slow)])
 @settings(deadline=None, max_examples=5)
 @given(st.integers(1, 100), st.integers(1, 100))
 def test_output_of_other_backbones_has_the_size_of_the_input(build, backbone, height, width):

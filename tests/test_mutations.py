@@ -15,6 +15,7 @@ import torch
 from d2lseg import backbones
 from tools import mutate
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 COUNT = 500
 QUICK = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
@@ -26,7 +27,6 @@ def bench(tmp_path, monkeypatch):
     return mutate.Bench(tmp_path)
 
 
-@pytest.mark.slow
 def test_damaged_files_end_in_a_result_or_a_named_error():
     outcomes = list(mutate.run(range(COUNT)))
     surprises = [o for o in outcomes if o.surprise]
@@ -115,7 +115,6 @@ def ill(seeds, pipe, memory, how):
         pipe.send((seed, [mutate.Outcome(seed, "list", "dataset", "result")]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["hang", "crash"])
 def test_a_hang_and_a_crash_are_noticed_and_the_other_cases_run(monkeypatch, how):
     monkeypatch.setattr(mutate, "LIMIT", 0.5)  # six times that on the clock is a hang
