@@ -261,7 +261,7 @@ class VOCSegDataset(Dataset):
         index = range(len(self))[index]  # takes negative indices, and raises IndexError past the end
         image, label = self._read(index)
         if self.target_transform is not None:
-            label = self.target_transform(label)
+            label = self.target_transform(label.clone())  # it may paint in what it is given
             images.check_pair(image, label, "target_transform")
         generator = sampling.generator(self.seed, epoch, 1 + index)  # 0 is the key of the order
         if self.scale is not None:
@@ -277,8 +277,9 @@ class VOCSegDataset(Dataset):
             return self.read_pair(self.ids[index])
         if index not in self._cache:
             self._cache[index] = self.read_pair(self.ids[index])
-        # callers may modify the result; protect the cache, by copies on one thread
-        image, label = (torch.from_numpy(part.numpy().copy()) for part in self._cache[index])
+        image, label = self._cache[index]
+        if self.crop_size is None:  # callers may modify the result, so protect the cache; a crop is a copy
+            image, label = (torch.from_numpy(part.numpy().copy()) for part in (image, label))  # one thread
         return image, label
 
     def read_pair(self, name: str) -> Pair:

@@ -503,6 +503,7 @@ def test_render_executes_cleans_and_writes(lessons, capsys):
     assert {p.name for p in path.parent.iterdir()} == {"01_a.ipynb", "02_b.ipynb", "solutions"}
 
 
+@pytest.mark.slow  # a kernel for each
 @pytest.mark.parametrize(
     ("source", "words"),
     [

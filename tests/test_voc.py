@@ -570,7 +570,7 @@ def test_workers_change_nothing_even_when_they_live_on(folder, cache):
     assert same(batches(helped[1]), batches(alone[1]))
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_that_live_on_see_set_epoch_with_plain_indices(folder, start):
     """As under DistributedSampler, whose indices carry no epoch."""
     dataset = copy.deepcopy(voc.VOCSegDataset(folder, crop_size=(8, 8), flip=True))
