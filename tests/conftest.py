@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -35,6 +36,14 @@ def close_figures():
     plt = sys.modules.get("matplotlib.pyplot")  # a test that draws nothing need not import it
     if plt:
         plt.close("all")
+
+
+@pytest.fixture
+def interrupts():
+    """Let SIGINT interrupt, as in a terminal: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

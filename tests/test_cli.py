@@ -290,14 +290,6 @@ def test_a_process_that_is_not_the_first_writes_and_prints_nothing(
     assert called["data"]["rank"] == 1 and called["data"]["world_size"] == 2
 
 
-@pytest.fixture
-def interrupts():
-    """Let SIGINT interrupt, as in a terminal: what a shell starts in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("interrupted", [True, False])
 def test_only_a_second_interrupt_does_not_stop_the_writing(folder, tmp_path, monkeypatch, interrupted):

@@ -208,15 +208,7 @@ class Interrupting(DataLoader):
         self.epoch += 1
 
 
-@pytest.fixture
-def stop_button():
-    """Let SIGINT interrupt, as it does in a kernel: what a shell starts in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("stop_button")
+@pytest.mark.usefixtures("interrupts")
 def test_interrupted_training_returns_the_history_so_far(capsys):
     model = tiny()
     batches = Interrupting(colour_data(), batch_size=8)
