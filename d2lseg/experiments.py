@@ -41,7 +41,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SEEDS = (0, 1, 2)
 BATCH, CROP = 8, (160, 224)
 BAND_WIDTHS = (1, 2, 3, 5, 8, 13)  # pixels on each side of a boundary
-PICTURED = range(0, 25, 5)  # validation scenes shown in figures: every fifth, not picked by hand
+SHOWN_SCENES = range(0, 25, 5)  # validation scenes shown in figures: every fifth, not picked by hand
 
 
 @dataclass(frozen=True)
@@ -581,7 +581,7 @@ def _kept_row(name: str, seed: int) -> dict[str, str] | None:
 
 
 def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
-    """Write the predictions of trained setups for the scenes in `PICTURED`.
+    """Write the predictions of trained setups for the scenes in `SHOWN_SCENES`.
 
     Parameters
     ----------
@@ -599,7 +599,7 @@ def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
     (RESULTS / "predictions").mkdir(parents=True, exist_ok=True)
     for name in names:
         model = fcn.load(checkpoint(name, seed))
-        for index in PICTURED:
+        for index in SHOWN_SCENES:
             paths.append(RESULTS / "predictions" / f"{name}-{dataset.ids[index]}.png")
             voc.write_mask(paths[-1], prediction.predict(model, dataset[index][0]))
     return paths
@@ -616,7 +616,7 @@ def kept_predictions(name: str) -> list[Tensor]:
     Returns
     -------
     list of Tensor
-        Class indices, uint8 (H, W), of the validation scenes in `PICTURED`.
+        Class indices, uint8 (H, W), of the validation scenes in `SHOWN_SCENES`.
 
     Raises
     ------

@@ -27,7 +27,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(experiments, "BATCH", 4)
     monkeypatch.setattr(experiments, "CROP", (64, 64))
-    monkeypatch.setattr(experiments, "PICTURED", range(2))
+    monkeypatch.setattr(experiments, "SHOWN_SCENES", range(2))
     monkeypatch.setattr(experiments, "BAND_WIDTHS", (1, 3))
     setups = {"32s": experiments.Setup(2, {"variant": "32s"}), "8s": experiments.Setup(3, {"variant": "8s"})}
     monkeypatch.setattr(experiments, "SETUPS", setups)
@@ -293,8 +293,8 @@ def test_kept_results_are_complete():
     assert all(int(row["steps"]) == experiments.SETUPS[row["setup"]].steps for row in rows)
     for name in experiments.SKIPS:
         kept = experiments.kept_predictions(name)
-        assert len(kept) == len(experiments.PICTURED)
-        for index, guess in zip(experiments.PICTURED, kept, strict=True):
+        assert len(kept) == len(experiments.SHOWN_SCENES)
+        for index, guess in zip(experiments.SHOWN_SCENES, kept, strict=True):
             scene = emojivoc.compose_scene(800 + index)
             assert guess.shape == scene.label.shape and guess.max() < 21
 
@@ -325,7 +325,7 @@ def test_the_page_of_results_quotes_the_baseline_of_the_200_validation_scenes():
 
 def test_the_figure_shows_kept_predictions_and_needs_no_checkpoint(small, tmp_path, monkeypatch):
     dataset, shown = voc.VOCSegDataset(small, "val"), []
-    labels = [dataset[i][1] for i in experiments.PICTURED]
+    labels = [dataset[i][1] for i in experiments.SHOWN_SCENES]
     monkeypatch.setattr(experiments, "kept_predictions", lambda name: shown.append(name) or labels)
     path = tmp_path / "docs" / "prediction.png"
     results.draw(dataset, path)

@@ -52,8 +52,8 @@ def baseline_line(dataset: VOCSegDataset) -> str:
 
 
 def draw(dataset: VOCSegDataset, path: Path) -> None:
-    """Draw the scenes in `experiments.PICTURED` with kept predictions and true labels, as a PNG file."""
-    images, labels = zip(*(dataset[i] for i in experiments.PICTURED), strict=True)
+    """Draw the scenes in `experiments.SHOWN_SCENES` with kept predictions and true labels, as a PNG file."""
+    images, labels = zip(*(dataset[i] for i in experiments.SHOWN_SCENES), strict=True)
     show_predictions(images, experiments.kept_predictions(SHOWN_SETUP), labels)
     path.parent.mkdir(exist_ok=True)
     plt.savefig(path, dpi=90)
