@@ -16,13 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import backbones
+from .backbones import IMAGENET_MEAN, IMAGENET_STD
 from .classes import VOID, ClassList, voc_colormap
 from .engine import checkpoint
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
-
-# Mean and standard deviation of the ImageNet training images, RGB in 0..1. Weights from ImageNet expect them.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 STRIDE = 32  # one cell of a backbone's last map stands for 32 x 32 pixels
 VARIANTS = {"32s": 32, "16s": 16, "8s": 8}  # the stride of the finest map that is scored
@@ -32,15 +29,18 @@ ARGUMENTS = {"variant", "num_classes", "backbone", "upsampling", "geometry"}  # 
 
 
 class Standardize(nn.Module):
-    """Standardise uint8 pixels: divide by 255, subtract the mean, divide by the standard deviation."""
+    """Standardise uint8 pixels: divide by 255, subtract the mean, divide by the standard deviation.
+
+    By default with the numbers of ImageNet; a backbone's own are in its `backbones.Design`.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn uint8 RGB (N, 3, H, W) into float32 of the same shape; the mean colour becomes 0.
@@ -86,7 +86,7 @@ class FCN(nn.Module):
         The stride of the finest map that is scored.
     num_classes : int
         Number of classes C, background included.
-    backbone : {"resnet18", "resnet50", "vgg16"}
+    backbone : {"resnet18", "resnet50", "vgg16", "efficientnet_lite0"}
         See `backbones.make_backbone`.
     upsampling : {"bilinear", "learned", "random"}
         ``"bilinear"`` is a fixed bilinear layer without parameters. ``"learned"`` is the textbook's
@@ -138,7 +138,7 @@ class FCN(nn.Module):
         self.colours = classes.colours if isinstance(classes, ClassList) else None
         self.notes: dict[str, Any] = {}
         self.design = backbones.design(backbone)
-        self.standardize = Standardize()
+        self.standardize = Standardize(self.design.mean, self.design.std)
         self.backbone = backbones.make_backbone(backbone, weights)
         at8, at16, at32 = self.design.channels
         self.score = _score_layer(at32, num_classes)
@@ -149,6 +149,14 @@ class FCN(nn.Module):
             self.upsample_to8 = self._upsampling(from_stride=16, to_stride=8)
             self.score8 = _score_layer(at8, num_classes, zero=True)
         self.upsample = self._upsampling(from_stride=VARIANTS[variant], to_stride=1)
+
+    def train(self, mode: bool = True) -> FCN:
+        """Choose training or evaluation mode; frozen batch normalisation stays in evaluation mode."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()  # else its running mean and variance would move, and it would use the batch's
+        return self
 
     @property
     def colormap(self) -> tuple[tuple[int, int, int], ...]:
@@ -274,6 +282,28 @@ def _check_classes(num_classes: int, classes: Sequence[str] | None) -> None:
         raise ValueError(
             f"{len(classes)} class names for {num_classes} classes; one name per class is needed"
         )
+
+
+def freeze(part: nn.Module, only: type[nn.Module] = nn.Module) -> None:
+    """Keep the weights of a part of a model, such as ``model.backbone``, out of training.
+
+    Frozen batch normalisation keeps its statistics too, see `FCN.train`. ``only=nn.BatchNorm2d`` freezes
+    these layers alone, for batches that are too small to take statistics from.
+    """
+    for module in part.modules():
+        if isinstance(module, only):
+            module.requires_grad_(False)
+
+
+def parameter_groups(model: FCN, backbone_lr: float) -> list[dict[str, Any]]:
+    """Split what is not frozen into two groups for `training.train`, the backbone's with its own peak rate.
+
+    Pretrained features need small steps, new score layers large ones.
+    """
+    backbone = [p for p in model.backbone.parameters() if p.requires_grad]
+    known = {id(p) for p in model.backbone.parameters()}
+    new = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+    return [{"params": backbone, "lr": backbone_lr}, {"params": new}]
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:

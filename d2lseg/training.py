@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +37,10 @@ __all__ = [
     "VOID",
     "History",
     "autocast",
+    "balanced_weights",
     "best_device",
     "best_precision",
+    "dice_loss",
     "evaluate",
     "one_cycle",
     "poly",
@@ -49,7 +52,7 @@ __all__ = [
 ]
 
 
-def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Average cross-entropy over the labelled pixels of a batch.
 
     Parameters
@@ -58,6 +61,8 @@ def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
         float, (N, C, H, W).
     label : Tensor
         Class indices, any integer dtype, (N, H, W); 255 is void and is ignored.
+    class_weights : Tensor, optional
+        float, (C,): how much a pixel of each true class counts, both in the sum and in what it is divided by.
 
     Returns
     -------
@@ -69,19 +74,74 @@ def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
     ValueError
         If a label is neither a class nor void, or the sizes differ.
     """
+    label = _checked(label, logits)
+    weights = None if class_weights is None else class_weights.to(logits.device, torch.float32)
+    # One image at a time: a float32 copy of the whole batch of logits would be the largest tensor of a step.
+    sums = [
+        F.cross_entropy(z.float(), y.long(), weights, ignore_index=VOID, reduction="sum")
+        for z, y in zip(logits.split(1), label.split(1), strict=True)  # (1, C, H, W), (1, H, W)
+    ]
+    labelled = label != VOID
+    count = labelled.sum() if weights is None else weights[label[labelled].long()].sum()
+    return torch.stack(sums).sum() / count.clamp(min=1 if weights is None else 1e-12)
+
+
+def dice_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """One minus the soft Dice score, averaged over the classes that occur in a batch.
+
+    For one class the score is 2 |P T| / (|P| + |T|), with probabilities P in place of a set of pixels, so a
+    small class counts as much as a large one. Use it beside cross-entropy, such as
+    ``loss=lambda z, y: segmentation_loss(z, y) + dice_loss(z, y)``.
+
+    Parameters
+    ----------
+    logits, label : Tensor
+        As for `segmentation_loss`.
+
+    Returns
+    -------
+    Tensor
+        float32 scalar, 0..1. A batch that is all void gives 0, with zero gradients.
+
+    Notes
+    -----
+    Source: Milletari, Navab and Ahmadi, "V-Net", 3DV 2016, section 3, without the squares.
+    """
+    label = _checked(label, logits)
+    labelled = (label != VOID)[:, None]  # (N, 1, H, W)
+    predicted = logits.float().softmax(dim=1) * labelled  # (N, C, H, W)
+    true = F.one_hot(label.masked_fill(label == VOID, 0).long(), logits.shape[1]).movedim(-1, 1) * labelled
+    overlap, sizes = ((predicted * true).sum((0, 2, 3)), (predicted + true).sum((0, 2, 3)))  # (C,), (C,)
+    occurs = true.sum((0, 2, 3)) > 0
+    return ((1 - 2 * overlap / sizes.clamp(min=1e-12)) * occurs).sum() / occurs.sum().clamp(min=1)
+
+
+def balanced_weights(counts: Tensor) -> Tensor:
+    """Weigh classes so that each counts as much as any other: n / (C' n_c), for `segmentation_loss`.
+
+    Parameters
+    ----------
+    counts : Tensor
+        Labelled pixels n_c of each class, (C,); n is their sum, and C' the number of classes that occur.
+
+    Returns
+    -------
+    Tensor
+        float32, (C,). A class that does not occur gets 0.
+    """
+    weights = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1).double())
+    return (weights * (counts > 0)).float()
+
+
+def _checked(label: Tensor, logits: Tensor) -> Tensor:
+    """Return a label on the device of its logits, after a check that it belongs to them."""
     if label.shape != (len(logits), *logits.shape[2:]):
         raise ValueError(
             f"expected labels {(len(logits), *logits.shape[2:])} for these logits, got {tuple(label.shape)}: "
             "were the masks resized or cropped apart from their images?"
         )
     check_labels(label, num_classes=logits.shape[1])
-    label = label.to(logits.device, non_blocking=True)
-    # One image at a time: a float32 copy of the whole batch of logits would be the largest tensor of a step.
-    sums = [
-        F.cross_entropy(z.float(), y.long(), ignore_index=VOID, reduction="sum")  # (1, C, H, W), (1, H, W)
-        for z, y in zip(logits.split(1), label.split(1), strict=True)
-    ]
-    return torch.stack(sums).sum() / (label != VOID).sum().clamp(min=1)
+    return label.to(logits.device, non_blocking=True)
 
 
 def one_cycle(progress: float, warm_up: float = 0.3) -> float:
@@ -134,11 +194,12 @@ def train(
     device: torch.device | str | None = None,
     precision: str | None = None,
     schedule: str = "one_cycle",
+    loss: Callable[[Tensor, Tensor], Tensor] = segmentation_loss,
+    parameters: list[dict[str, Any]] | None = None,
     seed: int = 0,
     live: bool = True,
     checkpoint_path: str | os.PathLike | None = None,
     resume: bool = False,
-    sync_batch_norm: bool = False,
 ) -> History:
     """Train a model with AdamW, in place.
 
@@ -163,6 +224,11 @@ def train(
         `best_device` and `best_precision` by default.
     schedule : {"one_cycle", "poly"}
         How the learning rate moves over the run.
+    loss : callable
+        Maps logits and labels to their loss, a mean over the labelled pixels.
+    parameters : list of dict, optional
+        What to train, in groups that may have a peak rate of their own, see `fcn.parameter_groups`. By
+        default everything that is not frozen.
     seed : int
         Seeds the order of a plain shuffling DataLoader. The batches of `voc.load_data_voc` have a seed of
         their own, for order and augmentation: give both.
@@ -173,8 +239,6 @@ def train(
     resume : bool
         Continue from ``checkpoint_path`` if it exists. With ``epochs``, on the same CPU and number of
         threads, the result is bit for bit that of a run without the interruption.
-    sync_batch_norm : bool
-        Take batch statistics over all processes; see `engine.distributed.synchronize_batch_norm`.
 
     Returns
     -------
@@ -195,18 +259,17 @@ def train(
     progress = Progress(len(train_iter), epochs, max_seconds, lr, live)
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
-    if sync_batch_norm:
-        model = distributed.synchronize_batch_norm(model, device)
     model.to(device).to(memory_format=torch.channels_last)  # the order in which fast convolutions read
-    trained = [p for p in model.parameters() if p.requires_grad]
+    parameters = parameters or [{"params": [p for p in model.parameters() if p.requires_grad]}]
     fused = device.type in ("cpu", "cuda")  # one pass over all parameters, in a third of the time
-    optimizer = torch.optim.AdamW(trained, lr, weight_decay=weight_decay, fused=fused)  # lr is set each step
+    optimizer = torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=fused)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     # fp16 has few exponent bits: the scaler keeps small gradients from becoming zero
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     settings = {"device": device.type, "precision": precision, "lr": lr, "weight_decay": weight_decay}
-    settings |= {"processes": distributed.ranks().world_size, "sync_batch_norm": sync_batch_norm}
-    settings |= {"schedule": schedule, "seed": seed, "epochs": epochs, "max_seconds": max_seconds}
-    history = History(settings | {"batches": len(train_iter)})
+    settings |= {"processes": distributed.ranks().world_size, "schedule": schedule, "seed": seed}
+    settings |= {"epochs": epochs, "max_seconds": max_seconds, "batches": len(train_iter)}
+    history = History(settings)
     state = TrainingState(model, optimizer, scaler, progress, history)
     state.prepare(checkpoint_path, resume)
     network = distributed.parallel(model, device)  # averages gradients; with one process, just the model
@@ -218,19 +281,19 @@ def train(
             progress.start_epoch()
             model.train()
             for images, labels in train_iter:
-                rate = lr * SCHEDULES[schedule](progress.share)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
+                share = SCHEDULES[schedule](progress.share)
+                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                    group["lr"] = peak * share
                 with explaining_full_memory(device, labels):
                     with autocast(device, precision):
                         logits = network(images.to(device, non_blocking=True))  # (N, 3, H, W) -> (N, C, H, W)
                     # weighted so that a pixel counts the same, whichever process it is in
-                    loss = segmentation_loss(logits, labels) * distributed.labelled_weight(labels, device)
+                    batch_loss = loss(logits, labels) * distributed.labelled_weight(labels, device)
                     optimizer.zero_grad()
-                    scaler.scale(loss).backward()
+                    scaler.scale(batch_loss).backward()
                     scaler.step(optimizer)
                     scaler.update()
-                progress.advance(loss, len(images), rate)
+                progress.advance(batch_loss, len(images), lr * share)
                 if progress.finished:
                     break
             row = progress.end_epoch()

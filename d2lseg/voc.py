@@ -18,7 +18,13 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.functional import InterpolationMode, resize
+from torchvision.transforms.functional import (
+    InterpolationMode,
+    adjust_brightness,
+    adjust_contrast,
+    adjust_saturation,
+    resize,
+)
 
 from .classes import VOC, VOC_COLORMAP, VOID, VOID_COLOR, ClassList, read_classes, voc_colormap
 from .classes import VOC_CLASSES as VOC_CLASSES  # for readers of the textbook, who look for it here
@@ -178,6 +184,19 @@ def voc_rand_scale(
     return resize(image, size, InterpolationMode.BILINEAR, antialias=True), label
 
 
+def voc_rand_jitter(image: Tensor, strength: float, generator: Generator | None = None) -> Tensor:
+    """Change the brightness, contrast and saturation of an image, uint8 (3, H, W), each by a random factor.
+
+    The factors lie between 1 - `strength` and 1 + `strength`; 0.4 is usual. Labels are not concerned.
+    """
+    factors = 1 + strength * (2 * torch.rand(3, generator=generator) - 1)
+    for adjust, factor in zip(
+        (adjust_brightness, adjust_contrast, adjust_saturation), factors.tolist(), strict=True
+    ):
+        image = adjust(image, factor)
+    return image
+
+
 def _check_scale(scale: Sequence[float]) -> None:
     if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
         raise ValueError(f"scale is {scale!r}; expected (low, high) with 0 < low <= high, such as (0.5, 2)")
@@ -207,6 +226,8 @@ class VOCSegDataset(Dataset):
         Smallest and largest factor of a random resize before the crop.
     classes : ClassList, optional
         By default those of the folder, see `folder_classes`.
+    jitter : float
+        Strength of `voc_rand_jitter`; 0 leaves colours alone.
     skip_bad : bool or mapping of str to str
         Move bad pairs from ``ids`` to ``skipped``: those of `check_files` for True, or those of the mapping.
     """
@@ -221,15 +242,21 @@ class VOCSegDataset(Dataset):
         cache: bool = False,
         target_transform: Callable[[Tensor], Tensor] | None = None,
         scale: tuple[float, float] | None = None,
+        jitter: float = 0.0,
         classes: ClassList | None = None,
         skip_bad: bool | Mapping[str, str] = False,
     ) -> None:
         if scale is not None:
             _check_scale(scale)
+        if not 0 <= jitter < 1:
+            raise ValueError(
+                f"jitter is {jitter!r}; expected a strength of at least 0 and below 1, such as 0.4"
+            )
         if crop_size is not None and (len(crop_size) != 2 or min(crop_size) < 1):
             raise ValueError(f"crop_size is {crop_size!r}; expected (height, width), both at least 1")
         self.voc_dir, self.split, self.target_transform = Path(voc_dir), split, target_transform
-        self.crop_size, self.flip, self.seed, self.scale = crop_size, flip, seed, scale
+        self.crop_size, self.flip, self.seed = crop_size, flip, seed
+        self.scale, self.jitter = scale, jitter
         self.class_list = classes or folder_classes(voc_dir)
         self.classes = self.class_list.names
         self.ids = layout.read_ids(voc_dir, split)
@@ -256,7 +283,7 @@ class VOCSegDataset(Dataset):
         return layout.pair_paths(self.voc_dir, name)
 
     def __getitem__(self, index: int | tuple[int, int]) -> Pair:
-        """Read, resize, crop and mirror one pair; (epoch, position) draws from another epoch."""
+        """Read and augment one pair; (epoch, position) draws from another epoch."""
         epoch, index = index if isinstance(index, tuple) else (self.epoch, index)
         index = range(len(self))[index]  # takes negative indices, and raises IndexError past the end
         image, label = self._read(index)
@@ -270,6 +297,8 @@ class VOCSegDataset(Dataset):
             image, label = voc_rand_crop(image, label, *self.crop_size, generator)
         if self.flip:
             image, label = voc_rand_flip(image, label, generator)
+        if self.jitter:
+            image = voc_rand_jitter(image, self.jitter, generator)
         return image, label
 
     def _read(self, index: int) -> Pair:
@@ -317,6 +346,7 @@ def load_data_voc(
     cache: bool = False,
     target_transform: Callable[[Tensor], Tensor] | None = None,
     scale: tuple[float, float] | None = None,
+    jitter: float = 0.0,
     classes: ClassList | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -337,11 +367,12 @@ def load_data_voc(
     rank, world_size : int
         Load only this process's share. All processes must skip the same bad files: find them in one process,
         and pass the result as ``skip_bad``.
-    voc_dir, crop_size, seed, cache, target_transform, scale, classes, skip_bad
+    voc_dir, crop_size, seed, cache, target_transform, scale, jitter, classes, skip_bad
         As in `VOCSegDataset`.
     """
     kept: Any = dict(cache=cache, target_transform=target_transform, classes=classes, skip_bad=skip_bad)
-    train = VOCSegDataset(voc_dir, "train", crop_size, flip=True, seed=seed, scale=scale, **kept)
+    drawn: Any = dict(flip=True, seed=seed, scale=scale, jitter=jitter)
+    train = VOCSegDataset(voc_dir, "train", crop_size, **drawn, **kept)
     order = sampling.EpochSampler(train, rank, world_size)
     options = sampling.loader_options(num_workers, seed)
     train_iter = DataLoader(train, batch_size, sampler=order, drop_last=len(order) >= batch_size, **options)

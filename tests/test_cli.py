@@ -244,7 +244,13 @@ def called(monkeypatch):
     return found
 
 
-def test_every_option_arrives(folder, tmp_path, called):
+def test_every_option_arrives(folder, tmp_path, called, monkeypatch):
+    synchronised = []
+    monkeypatch.setattr(
+        train.distributed,
+        "synchronize_batch_norm",
+        lambda model, device: synchronised.append(device) or model,
+    )
     words = (
         "--minutes 2 --batch 3 --crop 64 96 --lr 1e-4 --weight-decay 0 --schedule poly --scale 0.5 2 --seed 5"
     )
@@ -252,11 +258,12 @@ def test_every_option_arrives(folder, tmp_path, called):
     words += " --device cpu --precision float32 --threads 1 --backbone resnet50"
     assert run("train", "--data", folder, "--out", tmp_path / "run", *words.split()) == 130
     want = {"epochs": None, "max_seconds": 120, "lr": 1e-4, "weight_decay": 0, "schedule": "poly", "seed": 5}
-    want |= {"device": torch.device("cpu"), "precision": "float32", "sync_batch_norm": True, "resume": False}
+    want |= {"device": torch.device("cpu"), "precision": "float32", "resume": False}
     assert {key: called["train"][key] for key in want} == want
     want = {"batch_size": 3, "crop_size": (64, 96), "scale": (0.5, 2), "seed": 5, "num_workers": 0}
     want |= {"cache": True, "rank": 0, "world_size": 1}
     assert {key: called["data"][key] for key in want} == want
+    assert synchronised == [torch.device("cpu")]
     arguments = fcn.load(tmp_path / "run" / "model.pt").arguments
     assert arguments == {"variant": "16s", "num_classes": 21, "backbone": "resnet50"} | {
         "upsampling": "learned",

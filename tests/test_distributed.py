@@ -227,7 +227,7 @@ def test_each_process_takes_the_gpu_of_its_local_rank(monkeypatch):
 
 def test_synchronised_batch_norm_needs_cuda():
     with pytest.raises(ValueError, match=r"CUDA.* cpu"):
-        training.train(fcn.FCN32s(2), [()], epochs=1, device="cpu", sync_batch_norm=True)
+        distributed.synchronize_batch_norm(fcn.FCN32s(2), torch.device("cpu"))
 
 
 def test_synchronised_batch_norm_keeps_the_parameters():

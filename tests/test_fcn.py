@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
-from d2lseg import backbones, fcn, voc
+from d2lseg import backbones, fcn, training, voc
 from d2lseg.classes import ClassList, voc_colormap
 from d2lseg.engine import checkpoint
 
@@ -68,7 +68,9 @@ def test_output_has_the_size_of_the_input(build, variant, height, width):
         assert build(variant)(images(1, 3, height, width)).shape == (1, 5, height, width)
 
 
-@pytest.mark.parametrize("backbone", ["resnet50", pytest.param("vgg16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "backbone", ["resnet50", "efficientnet_lite0", pytest.param("vgg16", marks=pytest.mark.slow)]
+)
 @settings(deadline=None, max_examples=5)
 @given(st.integers(1, 100), st.integers(1, 100))
 def test_output_of_other_backbones_has_the_size_of_the_input(build, backbone, height, width):
@@ -119,6 +121,7 @@ def test_parameter_counts():
     [
         ("resnet18", 128, 256, 512, 11_176_512),
         ("resnet50", 512, 1024, 2048, 23_508_032),
+        ("efficientnet_lite0", 40, 112, 320, 2_958_848),
         ("vgg16", 256, 512, 4096, 134_260_544),  # the paper's table 1 rounds to 134 million
     ],
 )
@@ -388,3 +391,72 @@ def test_a_backbone_that_is_not_what_its_design_says_is_refused(monkeypatch, cha
     monkeypatch.setitem(backbones.BACKBONES, "resnet18", wrong)
     with pytest.raises(ValueError, match=words):
         fcn.FCN32s(3)(torch.zeros(1, 3, 60, 90, dtype=torch.uint8))
+
+
+# --- Fine-tuning ---
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_its_statistics():
+    torch.manual_seed(0)
+    network = fcn.FCN8s(3, backbone="efficientnet_lite0")
+    fcn.freeze(network.backbone)
+    before = copy.deepcopy(network.state_dict())
+    batch, label = images(2, 3, 64, 64), torch.randint(3, (2, 64, 64), dtype=torch.uint8)
+    training.train(network, [(batch, label)], epochs=2, device="cpu", precision="float32", live=False)
+    after = network.state_dict()
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"score", "score16", "score8"}
+    assert network.training and not network.backbone.stage1[1].training
+
+
+def test_without_freezing_the_statistics_move():
+    torch.manual_seed(0)
+    network = fcn.FCN32s(3)
+    network.backbone.requires_grad_(False)
+    network.backbone.bn1.requires_grad_(True)
+    before = network.backbone.bn1.running_mean.clone(), network.backbone.layer1[0].bn1.running_mean.clone()
+    network.train()(images(2, 3, 64, 64))
+    assert not torch.equal(before[0], network.backbone.bn1.running_mean)
+    assert torch.equal(before[1], network.backbone.layer1[0].bn1.running_mean)
+
+
+def test_batch_normalisation_can_be_frozen_alone():
+    network = fcn.FCN32s(3)
+    fcn.freeze(network.backbone, only=torch.nn.BatchNorm2d)
+    still = {name for name, p in network.backbone.named_parameters() if not p.requires_grad}
+    assert still and all("bn" in name or "downsample.1" in name for name in still)
+    assert network.backbone.conv1.weight.requires_grad
+
+
+def test_parameter_groups_hold_each_parameter_once_and_nothing_frozen():
+    network = fcn.FCN8s(3, upsampling="learned")
+    first, second = fcn.parameter_groups(network, backbone_lr=1e-4)
+    assert first["lr"] == 1e-4 and "lr" not in second
+    assert {id(p) for p in first["params"]} == {id(p) for p in network.backbone.parameters()}
+    ids = [id(p) for group in (first, second) for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for p in network.parameters())
+    fcn.freeze(network.backbone)
+    assert fcn.parameter_groups(network, backbone_lr=1e-4)[0]["params"] == []
+
+
+def test_groups_are_trained_at_their_own_rates():
+    """AdamW's first step moves a weight by about its rate, whatever the gradient."""
+    torch.manual_seed(0)
+    network = fcn.FCN32s(3)
+    before = copy.deepcopy(network)
+    batch, label = images(2, 3, 64, 64), torch.randint(3, (2, 64, 64), dtype=torch.uint8)
+    training.train(
+        network,
+        [(batch, label)],
+        epochs=1,
+        lr=1e-2,
+        weight_decay=0,
+        schedule="poly",
+        parameters=fcn.parameter_groups(network, backbone_lr=1e-4),
+        device="cpu",
+        precision="float32",
+        live=False,
+    )
+    moved = (network.backbone.conv1.weight - before.backbone.conv1.weight).abs().max().item()
+    assert moved == pytest.approx(1e-4, rel=0.01)
+    assert (network.score.bias - before.score.bias).abs().max().item() == pytest.approx(1e-2, rel=0.01)

@@ -89,7 +89,7 @@ def test_comments_blank_lines_and_docstrings_are_not_code(measured):
         ({"metrics": lines(251)}, "metrics: lines of code: 251, at most 250"),
         (
             {name: lines(236) for name in structure.CORE if name != "training"},
-            "the core: lines of code: 2132, at most 1650",
+            "the core: lines of code: 2132, at most 1800",
         ),
         ({"metrics": "'''Long." + "\n" * 7 + "'''\n"}, "the core: docstring lines: 8, at most 5"),
         ({"helpers": ""}, "modules in no group: 1, at most 0"),

@@ -29,7 +29,7 @@ CORE = "upsampling classes voc emojivoc backbones fcn metrics training predictio
 LAYERS = {"engine": 0, "core": 1, "datasets": 2, "cli": 3, "exercises": 3, "widgets": 3, "experiments": 3}
 EXCEPTION = ("voc", "download", "datasets")  # module, its function, and what that function may import
 
-MOST_CORE = 1650  # lines of code in the core
+MOST_CORE = 1800  # lines of code in the core
 MOST_MODULE = 250  # lines of code in a module of the core
 MOST_DOCS = 0.5  # docstring lines per line of code in the core
 MOST_HOPS = 3  # from START to TARGET

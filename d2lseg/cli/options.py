@@ -15,7 +15,7 @@ PROGRAM = "python -m d2lseg"
 
 # as in fcn, backbones, training and prediction, which import torch; a test compares them
 VARIANTS = ("32s", "16s", "8s")
-BACKBONES = ("resnet18", "resnet50", "vgg16")
+BACKBONES = ("resnet18", "resnet50", "vgg16", "efficientnet_lite0")
 UPSAMPLINGS = ("bilinear", "learned", "random")
 GEOMETRIES = ("textbook", "corrected")
 SCHEDULES = ("one_cycle", "poly")

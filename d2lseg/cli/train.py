@@ -24,7 +24,17 @@ from . import INTERRUPTED
 from .common import Machine, bad_images, class_list, dataset, left_out, machine
 
 # the settings that a resumed run must keep, besides those that `training.train` itself checks
-FIXED = ("variant", "backbone", "upsampling", "geometry", "classes", "batch", "crop", "scale")
+FIXED = (
+    "variant",
+    "backbone",
+    "upsampling",
+    "geometry",
+    "classes",
+    "batch",
+    "crop",
+    "scale",
+    "sync_batch_norm",
+)
 WRITTEN = ("model.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json")
 
 
@@ -40,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         bad = bad_images(options, folder, table, ("train", "val"))
         loaders = _loaders(options, folder, table, here, bad)
         # in turns, because the first process may have to download the weights
-        model = distributed.in_turns(lambda: _model(options, table))
+        model = distributed.in_turns(lambda: _model(options, table, here))
         settings = _settings(options, table, here)
         if here.ranks.first:
             _keep_settings(out / "settings.json", settings, resumed=(out / "checkpoint.pt").is_file())
@@ -82,10 +92,10 @@ def _loaders(
     )
 
 
-def _model(options: argparse.Namespace, table: ClassList) -> fcn.FCN:
+def _model(options: argparse.Namespace, table: ClassList, here: Machine) -> fcn.FCN:
     """Build the network, always from the same random numbers."""
     set_seed(options.seed)
-    return fcn.FCN(
+    model = fcn.FCN(
         options.variant,
         len(table.names),
         options.backbone,
@@ -94,6 +104,7 @@ def _model(options: argparse.Namespace, table: ClassList) -> fcn.FCN:
         options.weights,
         table,
     )
+    return distributed.synchronize_batch_norm(model, here.device) if options.sync_batch_norm else model
 
 
 def _settings(options: argparse.Namespace, table: ClassList, here: Machine) -> dict[str, Any]:
@@ -167,7 +178,6 @@ def _train(
         seed=options.seed,
         checkpoint_path=Path(options.out) / "checkpoint.pt",
         resume=options.resume,
-        sync_batch_norm=options.sync_batch_norm,
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -24,6 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .devices import best_device
 from .labels import VOID
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
 
-def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronize_batch_norm(model: Model, device: torch.device) -> Model:
     """Take the mean and variance of batch normalisation over the batches of all processes.
 
     Worthwhile if each process has only a few images per batch. The parameters stay the same.
@@ -115,7 +117,7 @@ def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     if device.type != "cuda":
         raise ValueError(
             f"synchronised batch normalisation needs CUDA GPUs, and this run is on {device}: PyTorch has it "
-            "for no other device. Train without sync_batch_norm (--sync-batch-norm)"
+            "for no other device. Train without it (--sync-batch-norm)"
         )
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 

