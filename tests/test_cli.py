@@ -624,7 +624,7 @@ CALLS = {
     "broken classes": Call("text.txt: 1 classes; expected 2", *TRAIN, "--classes", "{text}"),
     "no weights": Call("x: no such weights file", *TRAIN, "--weights", "x"),
     "a text as weights": Call("{text}: not a file of weights", *TRAIN, "--weights", "{text}"),
-    "others' weights": Call("not the weights of torchvision's", *TRAIN, "--weights", "{other}"),
+    "others' weights": Call("not the weights of ResNet-18", *TRAIN, "--weights", "{other}"),
     "no image": Call("x.jpg: no such file or folder", *PREDICT, "x.jpg"),
     "no image inside": Call("no images in this folder", *PREDICT, "{empty}"),
     "a tile off the grid": Call("multiples of 32", *PREDICT, "{set}/JPEGImages", "--tile", "50", "50"),

@@ -87,6 +87,79 @@ def test_all_void_batch_gives_zero_loss_and_zero_gradients():
     assert loss == 0 and (logits.grad == 0).all()
 
 
+def random_batch(seed=0, void=0.3):
+    g = torch.Generator().manual_seed(seed)
+    logits = torch.randn(4, 5, 6, 7, generator=g, requires_grad=True)
+    label = torch.randint(5, (4, 6, 7), generator=g)
+    label[torch.rand(label.shape, generator=g) < void] = 255
+    return logits, label
+
+
+def test_class_weights_equal_torchs():
+    logits, label = random_batch()
+    weights = torch.tensor([0.1, 1.0, 3.0, 0.0, 0.5])
+    ours = training.segmentation_loss(logits, label, weights)
+    oracle = F.cross_entropy(logits, label, weights, ignore_index=255)
+    torch.testing.assert_close(ours, oracle)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (ours, oracle)))
+    assert training.segmentation_loss(logits, torch.full_like(label, 255), weights) == 0
+    assert training.segmentation_loss(logits, torch.full_like(label, 3), weights) == 0  # all weights are 0
+
+
+def test_balanced_weights_let_each_class_weigh_the_same():
+    counts = torch.tensor([900, 90, 0, 10])
+    weights = training.balanced_weights(counts)
+    assert (weights * counts).tolist() == pytest.approx([1000 / 3, 1000 / 3, 0, 1000 / 3])
+    assert weights.dtype == torch.float32
+    n = torch.tensor([3_000_000_000, 1])  # more than int32 holds
+    assert (training.balanced_weights(n) * n).tolist() == pytest.approx([1_500_000_000.5] * 2)
+
+
+@pytest.mark.parametrize("classes", [(0, 1, 2, 3, 4), (0, 3)])
+def test_dice_by_a_naive_loop(classes):
+    logits, label = random_batch(void=0.2)
+    label = label.where(torch.isin(label, torch.tensor([*classes, 255])), 0)
+    share = logits.softmax(1)
+    scores = []
+    for c in classes:
+        overlap = predicted = true = 0.0
+        for n, y, x in (label != 255).nonzero().tolist():
+            predicted += share[n, c, y, x].item()
+            if label[n, y, x] == c:
+                true += 1
+                overlap += share[n, c, y, x].item()
+        scores.append(2 * overlap / (predicted + true))
+    assert training.dice_loss(logits, label).item() == pytest.approx(1 - sum(scores) / len(scores), abs=1e-5)
+
+
+def test_dice_at_its_ends():
+    _, label = random_batch()
+    sure = 50 * F.one_hot(label.where(label != 255, 0), 5).movedim(-1, 1).float()
+    assert training.dice_loss(sure, label).item() == pytest.approx(0, abs=1e-6)
+    assert training.dice_loss(-sure, label).item() > 0.9
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = training.dice_loss(logits, torch.full((1, 4, 4), 255, dtype=torch.uint8))
+    loss.backward()
+    assert loss == 0 and (logits.grad == 0).all()
+    void = logits.detach().clone()
+    void[..., 0] = 9.0  # only void pixels differ
+    half = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    half[..., 0] = 255
+    assert training.dice_loss(logits, half).item() == pytest.approx(training.dice_loss(void, half).item())
+
+
+def test_training_uses_the_given_loss():
+    seen = []
+
+    def both(logits, label):
+        seen.append(logits.shape)
+        return training.segmentation_loss(logits, label) + training.dice_loss(logits, label)
+
+    history = training.train(tiny(), loader(), epochs=1, loss=both, **SETTINGS)
+    plain = training.train(tiny(), loader(), epochs=1, **SETTINGS)
+    assert len(seen) == 4 and history.rows[0]["loss"] > plain.rows[0]["loss"]
+
+
 def test_one_cycle_equals_torch():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     steps = 101

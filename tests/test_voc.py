@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader, DistributedSampler
+from torchvision.transforms import v2
 from voc_layout import SIZES, make_folder, write_mask
 
 from d2lseg import voc
@@ -524,6 +525,29 @@ def test_the_dataset_scales_by_seed_epoch_and_index(folder):
 def test_impossible_factors_are_refused(folder, scale):
     with pytest.raises(ValueError, match=r"expected \(low, high\)"):
         voc.VOCSegDataset(folder, scale=scale)
+
+
+def test_jitter_equals_torchvisions_functions_with_the_drawn_factors():
+    image = torch.randint(256, (3, 9, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    factors = 0.6 + 0.8 * torch.rand(3, generator=torch.Generator().manual_seed(5))
+    expected = v2.functional.adjust_brightness(image, factors[0].item())
+    expected = v2.functional.adjust_contrast(expected, factors[1].item())
+    expected = v2.functional.adjust_saturation(expected, factors[2].item())
+    jittered = voc.voc_rand_jitter(image, 0.4, torch.Generator().manual_seed(5))
+    assert jittered.dtype == torch.uint8 and not torch.equal(jittered, image)
+    assert (jittered.int() - expected.int()).abs().max() <= 1  # the two round at different places
+    assert torch.equal(voc.voc_rand_jitter(image, 0.0), image)
+
+
+def test_the_dataset_jitters_colours_in_training_only(folder):
+    plain, jittered = (voc.VOCSegDataset(folder, "train", jitter=strength) for strength in (0, 0.4))
+    assert not torch.equal(plain[0][0], jittered[0][0]) and torch.equal(plain[0][1], jittered[0][1])
+    assert torch.equal(jittered[3, 0][0], jittered[3, 0][0])
+    assert not torch.equal(jittered[3, 0][0], jittered[4, 0][0])
+    train_iter, val_iter = voc.load_data_voc(folder, 2, (16, 16), 0, jitter=0.4)
+    assert train_iter.dataset.jitter == 0.4 and val_iter.dataset.jitter == 0
+    with pytest.raises(ValueError, match="jitter is 1; expected a strength"):
+        voc.VOCSegDataset(folder, jitter=1)
 
 
 def test_target_transform_reaches_both_iterators_and_their_workers(folder):
