@@ -21,6 +21,7 @@ from .classes import VOID, ClassList, voc_colormap
 from .engine import checkpoint
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
 
+PRETRAINED = ("photos",)  # weights that come with the package, see weights/NOTICE.md
 STRIDE = 32  # one cell of a backbone's last map stands for 32 x 32 pixels
 VARIANTS = {"32s": 32, "16s": 16, "8s": 8}  # the stride of the finest map that is scored
 UPSAMPLINGS = ("bilinear", "learned", "random")
@@ -325,6 +326,23 @@ def save(model: FCN, path: str | os.PathLike, **notes: Any) -> Path:
         Plain values (numbers, strings, lists, dicts) to keep with it, such as its scores.
     """
     return checkpoint.write(path, checkpoint.describe(model, **notes))
+
+
+def pretrained(name: str = "photos", device: str | torch.device = "cpu") -> FCN:
+    """Load a model whose weights come with the package, in eval mode.
+
+    Parameters
+    ----------
+    name : {"photos"}
+        ``"photos"`` is FCN-8s on EfficientNet-Lite0 for background, cat, cow, dog, horse, person and sheep.
+
+    Raises
+    ------
+    ValueError
+        If no weights of this name come with the package.
+    """
+    _check_choice("name", name, PRETRAINED)
+    return load(Path(__file__).parent / "weights" / f"{name}.pt", device)
 
 
 def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:

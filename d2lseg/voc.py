@@ -351,6 +351,7 @@ def load_data_voc(
     rank: int = 0,
     world_size: int = 1,
     skip_bad: bool | Mapping[str, str] = False,
+    train_split: str = "train",
 ) -> tuple[DataLoader, DataLoader]:
     """Make batches for training, shuffled, cropped and mirrored, and whole images for validation.
 
@@ -367,12 +368,14 @@ def load_data_voc(
     rank, world_size : int
         Load only this process's share. All processes must skip the same bad files: find them in one process,
         and pass the result as ``skip_bad``.
+    train_split : str
+        The list to train on, such as ``"train_aug"``.
     voc_dir, crop_size, seed, cache, target_transform, scale, jitter, classes, skip_bad
         As in `VOCSegDataset`.
     """
     kept: Any = dict(cache=cache, target_transform=target_transform, classes=classes, skip_bad=skip_bad)
     drawn: Any = dict(flip=True, seed=seed, scale=scale, jitter=jitter)
-    train = VOCSegDataset(voc_dir, "train", crop_size, **drawn, **kept)
+    train = VOCSegDataset(voc_dir, train_split, crop_size, **drawn, **kept)
     order = sampling.EpochSampler(train, rank, world_size)
     options = sampling.loader_options(num_workers, seed)
     train_iter = DataLoader(train, batch_size, sampler=order, drop_last=len(order) >= batch_size, **options)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from .. import classes, emojivoc, voc
+from .. import classes, emojivoc, fcn, voc
 from ..engine import distributed
 from ..engine.devices import best_device, best_precision
 
@@ -49,6 +49,11 @@ def machine(options: argparse.Namespace) -> Iterator[Machine]:
         if device.type == "cuda" and (device.index is None or ranks.world_size > 1):
             device = best_device()  # each of several processes has taken its own GPU
         yield Machine(ranks, device, options.precision or best_precision(device))
+
+
+def trained_model(name: str, device: torch.device) -> fcn.FCN:
+    """Return the model of a checkpoint, or one that comes with the package, by its name."""
+    return fcn.pretrained(name, device) if name in fcn.PRETRAINED else fcn.load(name, device)
 
 
 def _check_device(name: str) -> None:

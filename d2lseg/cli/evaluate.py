@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import __version__, fcn, metrics, training, voc
 from ..engine import files
-from .common import Machine, bad_images, class_list, dataset, left_out, machine
+from .common import Machine, bad_images, class_list, dataset, left_out, machine, trained_model
 
 SCORES = {
     "pixel_acc": "pixel accuracy",
@@ -27,7 +27,7 @@ SCORES = {
 def run(options: argparse.Namespace) -> int:
     """Score a network and return the exit status."""
     with machine(options) as here:
-        model = fcn.load(options.checkpoint, here.device)
+        model = trained_model(options.checkpoint, here.device)
         folder = dataset(options.data)
         table = class_list(folder, options.classes)
         check_classes(model, table.names, options.checkpoint)

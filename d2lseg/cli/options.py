@@ -81,7 +81,8 @@ def _add_workers(add: Add) -> None:
 
 
 def _add_checkpoint(add: Add) -> None:
-    add("--checkpoint", required=True, metavar="FILE", help="The network: a model.pt written by train.")
+    network = "The network: a model.pt written by train, or photos, the weights that come with the course."
+    add("--checkpoint", required=True, metavar="FILE|photos", help=network)
 
 
 def _add_size(add: Add, name: str, help: str, default: tuple[int, int] | None = None) -> None:
@@ -198,13 +199,14 @@ def _add_predict(add_parser: AddParser) -> None:
         "find the classes in your own images",
         "Write for each image NAME.png, a mask of class indices in the classes' colours, and\n"
         "NAME_overlay.jpg, the colours over the image; and legend.png, the classes that were found.",
-        f"  {PROGRAM} predict --checkpoint runs/first/model.pt photo.jpg holiday/ --out predictions",
+        f"  {PROGRAM} predict --checkpoint photos photo.jpg holiday/\n"
+        f"  {PROGRAM} predict --checkpoint runs/first/model.pt photo.jpg --out elsewhere",
     )
     add = command.add_argument
     _add_checkpoint(add)
     add("images", nargs="+", metavar="IMAGE", help="Image files, or folders: all images directly inside.")
-    out = "The folder for the results; those of an earlier run are replaced."
-    add("--out", required=True, metavar="DIR", help=out)
+    out = f"The folder for the results; those of an earlier run are replaced. {DEFAULT}"
+    add("--out", default="predictions", metavar="DIR", help=out)
     tile = "Cut larger images into tiles of this size in pixels. (default: 768 768)"
     _add_size(add, "--tile", tile, default=(768, 768))
     overlap = f"How many pixels neighbouring tiles share. {DEFAULT}"

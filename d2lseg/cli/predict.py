@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import classes, fcn, plotting, prediction, voc
 from ..engine import files
 from ..engine.layout import IMAGE_SUFFIXES
-from .common import machine
+from .common import machine, trained_model
 from .errors import in_one_line
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".tif", ".tiff", ".webp")
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     plan = plan_outputs(find_images(options.images), Path(options.out))
     failed, found = 0, set()
     with machine(options) as here:
-        model = fcn.load(options.checkpoint, here.device)
+        model = trained_model(options.checkpoint, here.device)
         table = model_classes(model)
         here.say(f"{options.checkpoint}: {len(table.names)} classes, {here}")
         for path, targets in plan.items():

@@ -1,0 +1,211 @@
+"""How the shipped weights were made: ``python -m tools.photos`` with a folder of Pascal VOC's photographs.
+
+``search`` trains each recipe for five minutes and scores it on photographs of the official *train* list that
+it was not trained on, so that the validation photographs have no part in the choice. ``train`` trains the
+chosen recipe on all of ``train_aug``, and resumes after an interruption. ``score`` scores a checkpoint on the
+validation photographs, with bootstrap intervals. ``pack`` writes the file that ships.
+
+The folder is in VOC layout, with the lists ``train``, ``train_aug`` (with the masks of SBD) and ``val``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from d2lseg import fcn, metrics, prediction, training, voc
+from d2lseg.datasets import photos
+from d2lseg.engine import checkpoint
+
+HELD_OUT = 3  # every third photograph of the official train list is kept from the search's training
+SECONDS = 300  # of training for each recipe of the search
+SHIPPED = Path(fcn.__file__).parent / "weights" / "photos.pt"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a training run depends on, besides its length and seed."""
+
+    variant: str = "8s"
+    backbone: str = "efficientnet_lite0"
+    weights: str | None = "imagenet"
+    geometry: str = "corrected"
+    crop: int = 288
+    batch: int = 8
+    lr: float = 1e-3
+    backbone_lr: float = 1e-3
+    scale: tuple[float, float] = (0.5, 2.0)
+    jitter: float = 0.0
+    dice: bool = False
+    freeze_norm: bool = False
+
+
+BASE = Recipe()
+RECIPES = {
+    "base": BASE,
+    "ResNet-18 from scratch": replace(BASE, backbone="resnet18", weights=None),
+    "textbook geometry": replace(BASE, geometry="textbook"),
+    "rate x 2": replace(BASE, lr=2e-3, backbone_lr=2e-3),
+    "rate / 2": replace(BASE, lr=5e-4, backbone_lr=5e-4),
+    "backbone's rate / 4": replace(BASE, lr=2e-3, backbone_lr=5e-4),
+    "batch norm frozen": replace(BASE, freeze_norm=True),
+    "jitter": replace(BASE, jitter=0.3),
+    "with Dice": replace(BASE, dice=True),
+    "batch 16, crop 224": replace(BASE, batch=16, crop=224),
+    "crop 384, batch 4": replace(BASE, batch=4, crop=384),
+}
+
+
+def cross_entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
+    """Add the two losses."""
+    return training.segmentation_loss(logits, label) + training.dice_loss(logits, label)
+
+
+def batches(folder: Path, recipe: Recipe, seed: int, without: Sequence[str]) -> DataLoader:
+    """Load ``train_aug``, but not the photographs named in `without`."""
+    train_iter, _ = voc.load_data_voc(
+        folder,
+        recipe.batch,
+        (recipe.crop, recipe.crop),
+        seed=seed,
+        cache=True,
+        target_transform=photos.seven_classes,
+        scale=recipe.scale,
+        jitter=recipe.jitter,
+        train_split="train_aug",
+    )
+    dataset = train_iter.dataset
+    assert isinstance(dataset, voc.VOCSegDataset)
+    dataset.ids = [name for name in dataset.ids if name not in set(without)]
+    return train_iter
+
+
+def run(
+    folder: Path,
+    recipe: Recipe,
+    seed: int = 0,
+    epochs: float | None = None,
+    seconds: float | None = None,
+    checkpoint_path: Path | None = None,
+    without: Sequence[str] = (),
+) -> tuple[fcn.FCN, training.History]:
+    """Train one recipe."""
+    training.set_seed(seed)
+    model = fcn.FCN(
+        recipe.variant,
+        len(photos.NAMES),
+        recipe.backbone,
+        geometry=recipe.geometry,
+        weights=recipe.weights,
+        classes=photos.CLASSES,
+    )
+    if recipe.freeze_norm:
+        fcn.freeze(model.backbone, only=torch.nn.BatchNorm2d)
+    history = training.train(
+        model,
+        batches(folder, recipe, seed, without),
+        epochs=epochs,
+        max_seconds=seconds,
+        lr=recipe.lr,
+        loss=cross_entropy_and_dice if recipe.dice else training.segmentation_loss,
+        parameters=fcn.parameter_groups(model, recipe.backbone_lr),
+        seed=seed,
+        live=False,
+        checkpoint_path=checkpoint_path,
+        resume=checkpoint_path is not None,
+    )
+    return model, history
+
+
+def matrices(model: fcn.FCN, dataset: voc.VOCSegDataset) -> Tensor:
+    """Return the confusion matrix of each photograph, whole: int64 (N, C, C)."""
+    pairs = (dataset[index] for index in range(len(dataset)))
+    count = len(photos.NAMES)
+    return torch.stack([metrics.confusion_matrix(prediction.predict(model, x), y, count) for x, y in pairs])
+
+
+def search(folder: Path, names: list[str], out: Path) -> None:
+    """Train and score recipes, and append a row for each to a CSV file."""
+    held_out = voc.VOCSegDataset(folder, "train", target_transform=photos.seven_classes)
+    held_out.ids = held_out.ids[::HELD_OUT]
+    for name in names:
+        model, history = run(folder, RECIPES[name], seconds=SECONDS, without=held_out.ids)
+        found = metrics.scores(matrices(model, held_out).sum(0))
+        row = {"recipe": name, "miou": f"{found.miou:.4f}", "pixel_acc": f"{found.pixel_acc:.4f}"}
+        row |= {
+            "passes": f"{sum(r['epoch'] > 0 for r in history.rows)}",
+            "loss": f"{history.rows[-1]['loss']:.4f}",
+        }
+        print(row, flush=True)
+        new = not out.exists()
+        with out.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def score(folder: Path, model: fcn.FCN) -> dict[str, tuple[float, float, float]]:
+    """Score a model on the validation photographs: value and 95 % interval of each score and class."""
+    val = voc.VOCSegDataset(folder, "val", target_transform=photos.seven_classes)
+    each = matrices(model, val)
+    found, drawn = metrics.scores(each.sum(0)), metrics.bootstrap_iou(each)
+    values = {"mIoU": (found.miou, drawn.nanmean(1))}
+    values |= {n: (float(found.per_class[c]), drawn[:, c]) for c, n in enumerate(photos.NAMES)}
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    table = {n: (value, *samples.nanquantile(ends).tolist()) for n, (value, samples) in values.items()}
+    print(f"{len(val)} photographs: {found}; all background: {metrics.background_baseline(each.sum(0))}")
+    for name, (value, low, high) in table.items():
+        print(f"{name:12} {value:.3f}  ({low:.3f} to {high:.3f})", flush=True)
+    return table
+
+
+def pack(model: fcn.FCN, path: Path = SHIPPED) -> Path:
+    """Write a model with weights of 16 bits; the statistics of batch normalisation keep 32."""
+    content = checkpoint.describe(model, **model.notes)
+    content["state"] = {
+        name: value.half() if value.is_floating_point() and "running_" not in name else value
+        for name, value in content["state"].items()
+    }
+    return checkpoint.write(path, content)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.photos", description=__doc__.split("\n\n")[0])
+    parser.add_argument("what", choices=("search", "train", "score", "pack"))
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the photographs, in VOC layout")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="NAME")
+    parser.add_argument("--epochs", type=float, default=30, help="length of train (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=voc.data_dir() / "photos", metavar="DIR")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    trained = options.out / f"seed{options.seed}.pt"
+    if options.what == "search":
+        search(options.data, options.recipes, options.out / "search.csv")
+    elif options.what == "train":
+        started = time.perf_counter()
+        state = options.out / f"seed{options.seed}-state.pt"
+        model, _ = run(options.data, CHOSEN, options.seed, epochs=options.epochs, checkpoint_path=state)
+        notes = {"recipe": vars(CHOSEN), "seed": options.seed, "epochs": options.epochs}
+        notes |= {"minutes": round((time.perf_counter() - started) / 60, 1)}
+        fcn.save(model, trained, **notes)
+    elif options.what == "score":
+        score(options.data, fcn.load(trained))
+    else:
+        print(pack(fcn.load(trained)))
+
+
+CHOSEN = BASE
+
+if __name__ == "__main__":
+    main()
