@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from .voc import label2image as label2image  # for readers of the textbook, who 
 WINDOWS = ("flat", "smooth")  # the weights of a tile's pixels, see `tiled_logits`
 TILE = (768, 768)
 OVERLAP = 128
+PHOTOS = ("chelsea", "astronaut", "grace_hopper")  # sources and rights: photos/NOTICE.md
 
 
 @contextmanager
@@ -65,6 +67,13 @@ def predict_logits(model: nn.Module, image: Tensor, precision: str | None = None
     _check_image(image)
     with _evaluating(model, precision):
         return _score(model, image[None])[0].float().cpu()  # (1, C, H, W) -> (C, H, W)
+
+
+def sample_photo(name: str) -> Path:
+    """Return the path of a photograph that ships with the course: a cat and two portraits, see `PHOTOS`."""
+    if name not in PHOTOS:
+        raise ValueError(f"name must be one of {', '.join(PHOTOS)}; got {name!r}")
+    return Path(__file__).parent / "photos" / f"{name}.jpg"
 
 
 def predict(model: nn.Module, image: Tensor, precision: str | None = None) -> Tensor:
