@@ -29,7 +29,7 @@ import importlib.util
 import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("d2lseg") is None:
-    %pip install -q git+https://github.com/{repo}
+    %pip install -q "d2lseg[pretrained] @ git+https://github.com/{repo}"
     importlib.invalidate_caches()
     if importlib.util.find_spec("d2lseg") is None:
         raise RuntimeError("The module was not installed: pip's message above says why.")"""
@@ -44,7 +44,7 @@ if "google.colab" in sys.modules and importlib.util.find_spec("d2lseg") is None:
     wheel = max(glob.glob("d2lseg-*.whl"), key=os.path.getmtime, default=None)
     if wheel is None:
         raise RuntimeError("Upload the wheel as described above, then run this cell again.")
-    %pip install -q "{wheel}"
+    %pip install -q "{wheel}[pretrained]"
     importlib.invalidate_caches()
     if importlib.util.find_spec("d2lseg") is None:
         raise RuntimeError("The module was not installed: pip's message above says why.")"""
