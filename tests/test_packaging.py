@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from d2lseg import __version__, voc
+from d2lseg import __version__, fcn, prediction, voc
 from tools import commands
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,17 +75,23 @@ def missing(found):
     ]
     modules = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg").rglob("*.py")]
     results = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg" / "results").rglob("*.*")]
-    return sorted({*sprites, *modules, *results, "d2lseg/py.typed", "d2lseg/sprites/NOTICE.md"} - set(found))
+    photos = [f"d2lseg/photos/{name}.jpg" for name in prediction.PHOTOS]
+    weights = [f"d2lseg/weights/{name}.pt" for name in fcn.PRETRAINED]
+    notices = [f"d2lseg/{part}/NOTICE.md" for part in ("sprites", "photos", "weights")]
+    needed = {*sprites, *modules, *results, *photos, *weights, *notices, "d2lseg/py.typed"}
+    return sorted(needed - set(found))
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_modules_sprites_results_and_licences(wheel):
+def test_the_wheel_holds_modules_data_and_licences(wheel):
     found = names(wheel)
     assert missing(found) == []
     assert len([name for name in found if name.startswith("d2lseg/sprites/") and name.endswith(".png")]) == 40
     assert "d2lseg/results/scores.csv" in found
-    licences = {Path(name).name for name in found if ".dist-info/licenses/" in name}
-    assert licences == {"LICENSE", "LICENSE-PROSE", "NOTICE.md"}
+    licences = {name.partition(".dist-info/licenses/")[2] for name in found if ".dist-info/licenses/" in name}
+    notices = {f"d2lseg/{part}/NOTICE.md" for part in ("sprites", "photos", "weights")}
+    assert licences == {"LICENSE", "LICENSE-PROSE", *notices}
+    assert wheel.stat().st_size < 20e6
     assert {name.split("/")[0].split("-")[0] for name in found} == {"d2lseg"}, "nothing but the package"
 
 
@@ -94,6 +100,18 @@ def test_a_wheel_without_a_sprite_would_be_found(wheel):
     assert missing([n for n in names(wheel) if not n.endswith("fluent/cow.png")]) == [
         "d2lseg/sprites/fluent/cow.png"
     ]
+
+
+def test_the_weights_notice_carries_the_apache_licence_and_what_was_changed():
+    text = (ROOT / "d2lseg" / "weights" / "NOTICE.md").read_text(encoding="utf-8")
+    assert "Apache License\n                           Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text and "## Changes made" in text and "Flickr" in text
+
+
+def test_the_photographs_notice_names_each_file():
+    text = (ROOT / "d2lseg" / "photos" / "NOTICE.md").read_text(encoding="utf-8")
+    on_disk = {path.stem for path in (ROOT / "d2lseg" / "photos").glob("*.jpg")}
+    assert on_disk == set(prediction.PHOTOS) and all(f"`{name}.jpg`" in text for name in on_disk)
 
 
 def test_the_notice_carries_both_licences():

@@ -1,0 +1,166 @@
+"""The shipped weights, the seven classes they know, and the command that made them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from voc_layout import write_mask
+
+from d2lseg import fcn, metrics, prediction, voc
+from d2lseg.classes import VOC_CLASSES
+from d2lseg.datasets import photos as seven
+from tools import photos
+
+FOLDER = Path(os.environ.get("D2LSEG_PHOTOS", Path(__file__).resolve().parents[2] / "shared" / "voc-part"))
+real = pytest.mark.skipif(
+    not FOLDER.is_dir(),
+    reason=f"{FOLDER} is missing: set D2LSEG_PHOTOS to a folder of VOC's photographs in VOC layout",
+)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return fcn.pretrained("photos")
+
+
+def share(label, name):
+    return (label == seven.NAMES.index(name)).float().mean().item()
+
+
+# --- The seven classes ---
+
+
+def test_seven_classes_keep_their_pixels_and_all_others_become_void():
+    label = torch.tensor([[*range(21), 255]], dtype=torch.uint8)
+    found = seven.seven_classes(label)
+    assert found.dtype == torch.uint8
+    for number, new in zip(label[0].tolist(), found[0].tolist(), strict=True):
+        name = VOC_CLASSES[number] if number != 255 else "void"
+        assert new == (seven.NAMES.index(name) if name in seven.NAMES else 255)
+
+
+def test_their_colours_are_vocs():
+    for name, colour in zip(seven.NAMES, seven.CLASSES.colormap, strict=True):
+        assert colour == voc.VOC_COLORMAP[VOC_CLASSES.index(name)]
+
+
+# --- The weights ---
+
+
+def test_the_shipped_weights_know_their_classes_and_how_they_were_made(shipped):
+    assert shipped.classes == seven.NAMES and shipped.colormap == seven.CLASSES.colormap
+    assert shipped.arguments["backbone"] == "efficientnet_lite0" and shipped.arguments["variant"] == "8s"
+    assert shipped.notes["recipe"] == vars(photos.CHOSEN) | {"scale": list(photos.CHOSEN.scale)}
+    assert not shipped.training and {p.dtype for p in shipped.parameters()} == {torch.float32}
+    assert Path(photos.SHIPPED).stat().st_size < 8e6
+
+
+def test_unknown_weights_are_refused():
+    with pytest.raises(ValueError, match="name must be one of photos; got 'drawings'"):
+        fcn.pretrained("drawings")
+
+
+def test_every_name_has_its_file():
+    assert [path.stem for path in Path(photos.SHIPPED).parent.glob("*.pt")] == list(fcn.PRETRAINED)
+
+
+@pytest.mark.parametrize(
+    ("name", "thing", "least"),
+    [("chelsea", "cat", 0.5), ("astronaut", "person", 0.3), ("grace_hopper", "person", 0.4)],
+)
+def test_the_photographs_that_ship_are_recognised(shipped, name, thing, least):
+    label = prediction.predict(shipped, voc.read_image(prediction.sample_photo(name)))
+    assert share(label, thing) > least
+    others = set(seven.NAMES[1:]) - {thing}
+    assert sum(share(label, other) for other in others) < 0.1
+
+
+def test_unknown_photographs_are_refused():
+    with pytest.raises(ValueError, match="chelsea, astronaut, grace_hopper; got 'lena'"):
+        prediction.sample_photo("lena")
+
+
+def test_packing_rounds_weights_and_nothing_else(tmp_path, shipped):
+    model = fcn.load(photos.pack(shipped, tmp_path / "again.pt"))
+    for (name, a), b in zip(model.state_dict().items(), shipped.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name  # rounded once, rounding again changes nothing
+
+
+# --- The command ---
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the three lists: noise with a bright square, which is a cat or an aeroplane."""
+    rng = np.random.default_rng(0)
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / part).mkdir(parents=True)
+    names = [f"p{i}" for i in range(12)]
+    for i, name in enumerate(names):
+        pixels, label = rng.integers(0, 90, (40, 56, 3), np.uint8), np.zeros((40, 56), np.uint8)
+        pixels[8:30, 10:40] += 150
+        label[8:30, 10:40] = 8 if i % 2 else 1
+        label[0] = 255
+        Image.fromarray(pixels).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+        write_mask(tmp_path / "SegmentationClass" / f"{name}.png", label)
+    lists = {"train": names[:6], "train_aug": names[:9], "val": names[9:]}
+    for split, members in lists.items():
+        (tmp_path / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(members) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    recipe = photos.Recipe(backbone="resnet18", weights=None, crop=32, batch=2)
+    monkeypatch.setattr(photos, "CHOSEN", recipe)
+    monkeypatch.setattr(
+        photos, "RECIPES", {"quick": recipe, "odd": photos.replace(recipe, dice=True, freeze_norm=True)}
+    )
+    monkeypatch.setattr(photos, "SECONDS", 0.1)
+
+
+def test_search_trains_without_the_photographs_that_it_scores(folder, tmp_path, quick, monkeypatch):
+    seen, original = [], photos.batches
+    monkeypatch.setattr(photos, "batches", lambda *a: seen.append(original(*a).dataset.ids) or original(*a))
+    photos.main(
+        ["search", "--data", str(folder), "--out", str(tmp_path / "out"), "--recipes", "quick", "odd"]
+    )
+    assert seen == [["p1", "p2", "p4", "p5", "p6", "p7", "p8"]] * 2
+    rows = (tmp_path / "out" / "search.csv").read_text().splitlines()
+    assert rows[0].startswith("recipe,miou,pixel_acc") and [row.split(",")[0] for row in rows[1:]] == [
+        "quick",
+        "odd",
+    ]
+
+
+def test_train_score_and_pack_by_the_command_line(folder, tmp_path, quick, capsys, monkeypatch):
+    monkeypatch.setattr(photos, "SHIPPED", tmp_path / "packed.pt")
+    common = ["--data", str(folder), "--out", str(tmp_path / "out"), "--seed", "1"]
+    photos.main(["train", *common, "--epochs", "1"])
+    model = fcn.load(tmp_path / "out" / "seed1.pt")
+    assert model.notes["seed"] == 1 and model.notes["epochs"] == 1
+    photos.main(["score", *common])
+    printed = capsys.readouterr().out
+    assert printed.startswith("3 photographs: pixel accuracy") and "\ncat " in printed
+    before = (tmp_path / "out" / "seed1.pt").stat().st_mtime_ns
+    photos.main(["train", *common, "--epochs", "1"])  # finished: resumed and written again, the same
+    assert torch.equal(fcn.load(tmp_path / "out" / "seed1.pt").score.weight, model.score.weight)
+    assert (tmp_path / "out" / "seed1.pt").stat().st_mtime_ns > before
+
+
+# --- Real photographs ---
+
+
+@real
+@torch.inference_mode()
+def test_twelve_photographs_of_the_official_val_list(shipped):
+    """Far from the whole list, so only a floor; the model card has the scores."""
+    dataset = voc.VOCSegDataset(FOLDER, "val", target_transform=seven.seven_classes)
+    dataset.ids = dataset.ids[::25]
+    each = photos.matrices(shipped, dataset)
+    assert len(each) == 12
+    found, nothing = metrics.scores(each.sum(0)), metrics.background_baseline(each.sum(0))
+    assert found.pixel_acc > nothing.pixel_acc + 0.1 and found.miou > 0.5 > 0.2 > nothing.miou
