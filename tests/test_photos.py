@@ -137,18 +137,34 @@ def test_search_trains_without_the_photographs_that_it_scores(folder, tmp_path, 
 
 
 def test_train_score_and_pack_by_the_command_line(folder, tmp_path, quick, capsys, monkeypatch):
-    monkeypatch.setattr(photos, "SHIPPED", tmp_path / "packed.pt")
+    monkeypatch.setattr(photos, "KEPT", tmp_path / "photos.csv")
     common = ["--data", str(folder), "--out", str(tmp_path / "out"), "--seed", "1"]
     photos.main(["train", *common, "--epochs", "1"])
     model = fcn.load(tmp_path / "out" / "seed1.pt")
     assert model.notes["seed"] == 1 and model.notes["epochs"] == 1
     photos.main(["score", *common])
     printed = capsys.readouterr().out
-    assert printed.startswith("3 photographs: pixel accuracy") and "\ncat " in printed
+    assert "\n3 photographs; all background: " in printed and "\ncat " in printed
+    photos.main(["score", *common])  # the rows of a run are replaced, not added
+    rows = photos.read(tmp_path / "photos.csv")
+    assert [row["score"] for row in rows] == ["pixel accuracy", "mIoU", *seven.NAMES]
+    assert float(rows[1]["low"]) <= float(rows[1]["value"]) <= float(rows[1]["high"])
     before = (tmp_path / "out" / "seed1.pt").stat().st_mtime_ns
     photos.main(["train", *common, "--epochs", "1"])  # finished: resumed and written again, the same
     assert torch.equal(fcn.load(tmp_path / "out" / "seed1.pt").score.weight, model.score.weight)
     assert (tmp_path / "out" / "seed1.pt").stat().st_mtime_ns > before
+
+
+def test_limits_are_measured(folder, quick, capsys, monkeypatch):
+    torch.manual_seed(0)
+    model = fcn.FCN32s(7, classes=seven.CLASSES).eval()
+    monkeypatch.setattr(photos.emojivoc, "prepare", lambda: folder)
+    photos.limits(folder, model)
+    printed = capsys.readouterr().out
+    assert printed.count("photographs times") == 4 and printed.count("of their pixels are found") == 4
+    val = photos.validation(folder)
+    whole = metrics.scores(photos.matrices(model, val).sum(0))
+    assert photos.at_scale(model, val, 1).miou == pytest.approx(whole.miou)
 
 
 # --- Real photographs ---

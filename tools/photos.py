@@ -3,7 +3,9 @@
 ``search`` trains each recipe for five minutes and scores it on photographs of the official *train* list that
 it was not trained on, so that the validation photographs have no part in the choice. ``train`` trains the
 chosen recipe on all of ``train_aug``, and resumes after an interruption. ``score`` scores a checkpoint on the
-validation photographs, with bootstrap intervals. ``pack`` writes the file that ships.
+validation photographs, with bootstrap intervals, and keeps the result in ``d2lseg/results/photos.csv``.
+``limits`` measures it at other scales, on people of different sizes and on drawings. ``pack`` writes the file
+that ships.
 
 The folder is in VOC layout, with the lists ``train``, ``train_aug`` (with the masks of SBD) and ``val``.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,14 +23,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torchvision.transforms.functional import InterpolationMode, resize
 
-from d2lseg import fcn, metrics, prediction, training, voc
+from d2lseg import emojivoc, fcn, metrics, prediction, training, voc
 from d2lseg.datasets import photos
-from d2lseg.engine import checkpoint
+from d2lseg.engine import checkpoint, files
 
 HELD_OUT = 3  # every third photograph of the official train list is kept from the search's training
 SECONDS = 300  # of training for each recipe of the search
 SHIPPED = Path(fcn.__file__).parent / "weights" / "photos.pt"
+KEPT = Path(fcn.__file__).parent / "results" / "photos.csv"
+SIZES = {"up to 1 %": (0, 0.01), "1 to 5 %": (0.01, 0.05), "5 to 20 %": (0.05, 0.2), "over 20 %": (0.2, 1)}
 
 
 @dataclass(frozen=True)
@@ -153,19 +159,77 @@ def search(folder: Path, names: list[str], out: Path) -> None:
             writer.writerow(row)
 
 
-def score(folder: Path, model: fcn.FCN) -> dict[str, tuple[float, float, float]]:
-    """Score a model on the validation photographs: value and 95 % interval of each score and class."""
-    val = voc.VOCSegDataset(folder, "val", target_transform=photos.seven_classes)
-    each = matrices(model, val)
-    found, drawn = metrics.scores(each.sum(0)), metrics.bootstrap_iou(each)
-    values = {"mIoU": (found.miou, drawn.nanmean(1))}
+def validation(folder: Path) -> voc.VOCSegDataset:
+    """Return the photographs that no training run saw, with the seven classes."""
+    return voc.VOCSegDataset(folder, "val", target_transform=photos.seven_classes)
+
+
+def score(folder: Path, model: fcn.FCN, kept: Path) -> None:
+    """Score a model on the validation photographs; print and keep values and 95 % intervals."""
+    each = matrices(model, validation(folder))
+    total = each.sum(0)
+    found, drawn = metrics.scores(total), metrics.bootstrap_iou(each)
+    values = {"pixel accuracy": (found.pixel_acc, None), "mIoU": (found.miou, drawn.nanmean(1))}
     values |= {n: (float(found.per_class[c]), drawn[:, c]) for c, n in enumerate(photos.NAMES)}
     ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-    table = {n: (value, *samples.nanquantile(ends).tolist()) for n, (value, samples) in values.items()}
-    print(f"{len(val)} photographs: {found}; all background: {metrics.background_baseline(each.sum(0))}")
-    for name, (value, low, high) in table.items():
-        print(f"{name:12} {value:.3f}  ({low:.3f} to {high:.3f})", flush=True)
-    return table
+    rows = []
+    for name, (value, samples) in values.items():
+        low, high = samples.nanquantile(ends).tolist() if samples is not None else (float("nan"),) * 2
+        rows.append({"epochs": model.notes["epochs"], "seed": model.notes["seed"], "score": name})
+        rows[-1] |= {"value": f"{value:.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}"}
+        print(f"{name:15} {value:.3f}  ({low:.3f} to {high:.3f})")
+    print(f"{len(each)} photographs; all background: {metrics.background_baseline(total)}", flush=True)
+    run = (str(model.notes["epochs"]), str(model.notes["seed"]))
+    others = [row for row in read(kept) if (row["epochs"], row["seed"]) != run]
+    with files.written_whole(kept) as file:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, rows[0])
+        writer.writeheader()
+        writer.writerows([*others, *rows])
+        file.write(text.getvalue().encode("ascii"))
+
+
+def read(kept: Path) -> list[dict[str, str]]:
+    """Read the kept scores."""
+    if not kept.is_file():
+        return []
+    with kept.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def at_scale(model: fcn.FCN, dataset: voc.VOCSegDataset, factor: float) -> metrics.Scores:
+    """Score predictions for photographs of another size, brought back to the masks' size."""
+    total = torch.zeros(len(photos.NAMES), len(photos.NAMES), dtype=torch.int64)
+    for image, label in (dataset[index] for index in range(len(dataset))):
+        size = [max(1, round(factor * side)) for side in label.shape]
+        guess = prediction.predict(model, resize(image, size, antialias=True))
+        guess = resize(guess[None], list(label.shape), InterpolationMode.NEAREST_EXACT)[0]
+        total += metrics.confusion_matrix(guess, label, len(photos.NAMES))
+    return metrics.scores(total)
+
+
+def people_by_size(model: fcn.FCN, dataset: voc.VOCSegDataset) -> dict[str, float]:
+    """Return the share of people's pixels that are found, by how much of the photograph people fill."""
+    person, found = photos.NAMES.index("person"), dict.fromkeys(SIZES, (0, 0))
+    for image, label in (dataset[index] for index in range(len(dataset))):
+        people = label == person
+        share = people.float().mean().item()
+        name = next((name for name, (low, high) in SIZES.items() if low < share <= high), None)
+        if name is not None:
+            hits = int((prediction.predict(model, image)[people] == person).sum())
+            found[name] = (found[name][0] + hits, found[name][1] + int(people.sum()))
+    return {name: hits / max(pixels, 1) for name, (hits, pixels) in found.items()}
+
+
+def limits(folder: Path, model: fcn.FCN) -> None:
+    """Measure a model where it was not meant to be used, and print what comes out."""
+    val = validation(folder)
+    for factor in (0.25, 0.5, 1, 2):
+        print(f"photographs times {factor:g}: {at_scale(model, val, factor)}", flush=True)
+    for name, found in people_by_size(model, val).items():
+        print(f"people who fill {name} of the photograph: {found:.0%} of their pixels are found", flush=True)
+    scenes = voc.VOCSegDataset(emojivoc.prepare(), "val", target_transform=photos.seven_classes)
+    print(f"drawings, {len(scenes)} scenes of EmojiVOC: {metrics.scores(matrices(model, scenes).sum(0))}")
 
 
 def pack(model: fcn.FCN, path: Path = SHIPPED) -> Path:
@@ -181,7 +245,7 @@ def pack(model: fcn.FCN, path: Path = SHIPPED) -> Path:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.photos", description=__doc__.split("\n\n")[0])
-    parser.add_argument("what", choices=("search", "train", "score", "pack"))
+    parser.add_argument("what", choices=("search", "train", "score", "limits", "pack"))
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the photographs, in VOC layout")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="NAME")
     parser.add_argument("--epochs", type=float, default=30, help="length of train (default: %(default)s)")
@@ -200,7 +264,9 @@ def main(arguments: list[str] | None = None) -> None:
         notes |= {"minutes": round((time.perf_counter() - started) / 60, 1)}
         fcn.save(model, trained, **notes)
     elif options.what == "score":
-        score(options.data, fcn.load(trained))
+        score(options.data, fcn.load(trained), KEPT)
+    elif options.what == "limits":
+        limits(options.data, fcn.load(trained))
     else:
         print(pack(fcn.load(trained)))
 
