@@ -123,6 +123,20 @@ def test_what_no_list_names_is_a_warning(folder):
     assert cli.main(["doctor", str(folder)]) == 0
 
 
+def test_names_on_another_list_are_listed(folder):
+    write_pair(folder, "more", np.zeros((40, 40)), seed=99)
+    assert "on no list" in only(folder)
+    (folder / "ImageSets" / "Segmentation" / "train_aug.txt").write_text("more\n")
+    assert found(folder) == []
+
+
+def test_a_training_list_that_holds_validation_images_is_a_warning(folder):
+    lists = folder / "ImageSets" / "Segmentation"
+    (lists / "trainval.txt").write_text("val_00\n")  # as it should
+    (lists / "train_aug.txt").write_text("val_00\n")
+    assert "on both lists, train_aug and val: val_00; do not train" in only(folder)
+
+
 def test_many_names_are_cut_short(folder):
     for i in range(7):
         shutil.copy(folder / "JPEGImages" / "val_00.jpg", folder / "JPEGImages" / f"more_{i}.jpg")

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from .. import voc
 from ..classes import VOID, ClassList, read_classes
 from ..engine.images import check_pair
-from ..engine.layout import IMAGE_SUFFIXES, check_listed, file_names, pair_paths, read_ids
+from ..engine.layout import IMAGE_SUFFIXES, check_listed, file_names, list_path, pair_paths, read_ids
 
 SPLITS = ("train", "val")
 VOC2012_COUNTS = {"train": 1464, "val": 1449}
@@ -154,7 +154,22 @@ def check_shared(folder: Path, splits: Sequence[Split]) -> list[Finding]:
     """Look for names that are on both lists."""
     train, val = (set(split.ids) for split in splits)
     both = train & val
-    return [Finding(f"{folder}: on both lists, train and val: {_some(sorted(both))}", _LEAK)] if both else []
+    findings = (
+        [Finding(f"{folder}: on both lists, train and val: {_some(sorted(both))}", _LEAK)] if both else []
+    )
+    for name, ids in _other_lists(folder).items():  # SBD's own training list holds many images of VOC's val
+        shared = sorted(ids & val) if name.startswith("train") and name != "trainval" else []
+        if shared:
+            what = f"{folder}: on both lists, {name} and val: {_some(shared)}"
+            findings.append(Finding(what, "do not train on that list as it is", warning=True))
+    return findings
+
+
+def _other_lists(folder: Path) -> dict[str, set[str]]:
+    """Read the lists besides train and val that can be read."""
+    names = [path.stem for path in list_path(folder, "train").parent.glob("*.txt") if path.stem not in SPLITS]
+    lists = {name: _attempt(read_ids, folder, name)[0] for name in sorted(names)}
+    return {name: set(ids) for name, ids in lists.items() if ids}
 
 
 def _is_voc2012(folder: Path) -> bool:
@@ -223,7 +238,7 @@ def _unlisted(folder: Path, splits: Sequence[Split], images: set[str], masks: se
     """Find images and masks that no list names."""
     if _is_voc2012(folder):  # it has 14,212 images for other tasks, without masks and on no list
         return []
-    listed = {name for split in splits for name in split.ids}
+    listed = {name for split in splits for name in split.ids}.union(*_other_lists(folder).values())
     image, mask = ({os.path.splitext(file)[0] for file in names} - listed for names in (images, masks))
     kinds = {
         "image and mask, but on no list": image & mask,
