@@ -84,7 +84,7 @@ def scores(matrix: Tensor) -> Scores:
     )
 
 
-def bootstrap_iou(matrices: Tensor, rounds: int = 1000, seed: int = 0) -> Tensor:
+def bootstrap(matrices: Tensor, rounds: int = 1000, seed: int = 0) -> list[Scores]:
     """Score random selections of the images, to see how far the scores depend on which images there were.
 
     Each selection draws as many images as there are, with replacement.
@@ -94,11 +94,6 @@ def bootstrap_iou(matrices: Tensor, rounds: int = 1000, seed: int = 0) -> Tensor
     matrices : Tensor
         The confusion matrix of each image, int64 (N, C, C).
 
-    Returns
-    -------
-    Tensor
-        IoU of each class in each selection, float64 (rounds, C); ``.nanmean(1)`` is mIoU.
-
     Notes
     -----
     Source: Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13 (percentile intervals).
@@ -107,7 +102,7 @@ def bootstrap_iou(matrices: Tensor, rounds: int = 1000, seed: int = 0) -> Tensor
     drawn = torch.randint(n, (rounds, n), generator=torch.Generator().manual_seed(seed))
     times = F.one_hot(drawn, n).sum(1).double()  # (rounds, N): how often each image was drawn
     sums = torch.einsum("rn,nij->rij", times, matrices.double())
-    return torch.stack([scores(matrix).per_class for matrix in sums])
+    return [scores(matrix) for matrix in sums]
 
 
 def background_baseline(matrix: Tensor) -> Scores:

@@ -453,6 +453,21 @@ def shares(text):
     }
 
 
+def test_the_shipped_weights_go_by_their_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    photo = prediction.sample_photo("grace_hopper")
+    assert run("predict", "--checkpoint", "photos", photo) == 0
+    out = tmp_path / "predictions"
+    assert sorted(p.name for p in out.iterdir()) == [
+        "grace_hopper.png",
+        "grace_hopper_overlay.jpg",
+        "legend.png",
+    ]
+    mask = np.array(Image.open(out / "grace_hopper.png"))
+    assert mask.shape == (600, 512) and (mask == 5).mean() > 0.4
+    assert "photos: 7 classes" in capsys.readouterr().out
+
+
 def test_predict_writes_masks_overlays_and_a_legend(trained, folder, tmp_path, capsys):
     out, paths = tmp_path / "out", sorted((folder / "JPEGImages").iterdir())
     assert (

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -168,13 +169,10 @@ def score(folder: Path, model: fcn.FCN, kept: Path) -> None:
     """Score a model on the validation photographs; print and keep values and 95 % intervals."""
     each = matrices(model, validation(folder))
     total = each.sum(0)
-    found, drawn = metrics.scores(total), metrics.bootstrap_iou(each)
-    values = {"pixel accuracy": (found.pixel_acc, None), "mIoU": (found.miou, drawn.nanmean(1))}
-    values |= {n: (float(found.per_class[c]), drawn[:, c]) for c, n in enumerate(photos.NAMES)}
-    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    drawn = [_values(scores) for scores in metrics.bootstrap(each)]
     rows = []
-    for name, (value, samples) in values.items():
-        low, high = samples.nanquantile(ends).tolist() if samples is not None else (float("nan"),) * 2
+    for name, value in _values(metrics.scores(total)).items():
+        low, high = np.nanquantile([values[name] for values in drawn], (0.025, 0.975))
         rows.append({"epochs": model.notes["epochs"], "seed": model.notes["seed"], "score": name})
         rows[-1] |= {"value": f"{value:.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}"}
         print(f"{name:15} {value:.3f}  ({low:.3f} to {high:.3f})")
@@ -187,6 +185,12 @@ def score(folder: Path, model: fcn.FCN, kept: Path) -> None:
         writer.writeheader()
         writer.writerows([*others, *rows])
         file.write(text.getvalue().encode("ascii"))
+
+
+def _values(found: metrics.Scores) -> dict[str, float]:
+    """Return the scores that are kept, by name."""
+    by_class = dict(zip(photos.NAMES, found.per_class.tolist(), strict=True))
+    return {"pixel accuracy": found.pixel_acc, "mIoU": found.miou} | by_class
 
 
 def read(kept: Path) -> list[dict[str, str]]:

@@ -26,6 +26,12 @@ Add = Callable[..., argparse.Action]  # the method add_argument of a parser or a
 AddParser = Callable[..., argparse.ArgumentParser]  # the method add_parser
 
 DEFAULT = "(default: %(default)s)"
+PHOTOS = (
+    "The checkpoint called photos is an FCN-8s that knows background, cat, cow, dog, horse, person and\n"
+    "sheep. It was trained on 3,131 photographs of Pascal VOC 2012 and SBD, and is meant for teaching and\n"
+    "research: not for decisions about people, nor for drawings. Its model card, with scores and limits,\n"
+    "is docs/photo-weights.md in the course; its terms are in weights/NOTICE.md of the package."
+)
 DATA = "The images: emojivoc (drawn locally), voc2012 (2 GB, downloaded once) or a folder in VOC layout."
 CLASSES = "A text file with one class name per line, background first."
 
@@ -198,7 +204,8 @@ def _add_predict(add_parser: AddParser) -> None:
         "predict",
         "find the classes in your own images",
         "Write for each image NAME.png, a mask of class indices in the classes' colours, and\n"
-        "NAME_overlay.jpg, the colours over the image; and legend.png, the classes that were found.",
+        "NAME_overlay.jpg, the colours over the image; and legend.png, the classes that were found.\n\n"
+        f"{PHOTOS}",
         f"  {PROGRAM} predict --checkpoint photos photo.jpg holiday/\n"
         f"  {PROGRAM} predict --checkpoint runs/first/model.pt photo.jpg --out elsewhere",
     )
