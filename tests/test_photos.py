@@ -119,7 +119,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(
         photos, "RECIPES", {"quick": recipe, "odd": photos.replace(recipe, dice=True, freeze_norm=True)}
     )
-    monkeypatch.setattr(photos, "SECONDS", 0.1)
+    monkeypatch.setattr(photos, "BASE", recipe)
 
 
 def test_search_trains_without_the_photographs_that_it_scores(folder, tmp_path, quick, monkeypatch):
@@ -153,6 +153,11 @@ def test_train_score_and_pack_by_the_command_line(folder, tmp_path, quick, capsy
     photos.main(["train", *common, "--epochs", "1"])  # finished: resumed and written again, the same
     assert torch.equal(fcn.load(tmp_path / "out" / "seed1.pt").score.weight, model.score.weight)
     assert (tmp_path / "out" / "seed1.pt").stat().st_mtime_ns > before
+
+
+def test_the_model_card_shows_the_kept_scores():
+    card = (Path(photos.__file__).parents[1] / "docs" / "photo-weights.md").read_text(encoding="utf-8")
+    assert photos.table(photos.read(photos.KEPT)) in card
 
 
 def test_limits_are_measured(folder, quick, capsys, monkeypatch):

@@ -1,11 +1,11 @@
 """How the shipped weights were made: ``python -m tools.photos`` with a folder of Pascal VOC's photographs.
 
-``search`` trains each recipe for five minutes and scores it on photographs of the official *train* list that
-it was not trained on, so that the validation photographs have no part in the choice. ``train`` trains the
-chosen recipe on all of ``train_aug``, and resumes after an interruption. ``score`` scores a checkpoint on the
-validation photographs, with bootstrap intervals, and keeps the result in ``d2lseg/results/photos.csv``.
-``limits`` measures it at other scales, on people of different sizes and on drawings. ``pack`` writes the file
-that ships.
+``search`` trains each recipe for about five minutes and scores it on photographs of the official *train*
+list that it was not trained on, so that the validation photographs have no part in the choice. ``train``
+trains the chosen recipe on all of ``train_aug``, and resumes after an interruption. ``score`` scores a
+checkpoint on the validation photographs, with bootstrap intervals, and keeps the result in
+``d2lseg/results/photos.csv``; ``table`` prints what is kept there. ``limits`` measures a checkpoint at other
+scales, on people of different sizes and on drawings. ``pack`` writes the file that ships.
 
 The folder is in VOC layout, with the lists ``train``, ``train_aug`` (with the masks of SBD) and ``val``.
 """
@@ -31,7 +31,7 @@ from d2lseg.datasets import photos
 from d2lseg.engine import checkpoint, files
 
 HELD_OUT = 3  # every third photograph of the official train list is kept from the search's training
-SECONDS = 300  # of training for each recipe of the search
+PASSES = 1.2  # over the photographs in the search, with the crop of `BASE`; larger crops get fewer
 SHIPPED = Path(fcn.__file__).parent / "weights" / "photos.pt"
 KEPT = Path(fcn.__file__).parent / "results" / "photos.csv"
 SIZES = {"up to 1 %": (0, 0.01), "1 to 5 %": (0.01, 0.05), "5 to 20 %": (0.05, 0.2), "over 20 %": (0.2, 1)}
@@ -99,8 +99,7 @@ def run(
     folder: Path,
     recipe: Recipe,
     seed: int = 0,
-    epochs: float | None = None,
-    seconds: float | None = None,
+    epochs: float = 1,
     checkpoint_path: Path | None = None,
     without: Sequence[str] = (),
 ) -> tuple[fcn.FCN, training.History]:
@@ -120,7 +119,6 @@ def run(
         model,
         batches(folder, recipe, seed, without),
         epochs=epochs,
-        max_seconds=seconds,
         lr=recipe.lr,
         loss=cross_entropy_and_dice if recipe.dice else training.segmentation_loss,
         parameters=fcn.parameter_groups(model, recipe.backbone_lr),
@@ -144,13 +142,12 @@ def search(folder: Path, names: list[str], out: Path) -> None:
     held_out = voc.VOCSegDataset(folder, "train", target_transform=photos.seven_classes)
     held_out.ids = held_out.ids[::HELD_OUT]
     for name in names:
-        model, history = run(folder, RECIPES[name], seconds=SECONDS, without=held_out.ids)
+        recipe = RECIPES[name]
+        passes = PASSES * (BASE.crop / recipe.crop) ** 2  # so that all see the same number of pixels
+        model, history = run(folder, recipe, epochs=passes, without=held_out.ids)
         found = metrics.scores(matrices(model, held_out).sum(0))
         row = {"recipe": name, "miou": f"{found.miou:.4f}", "pixel_acc": f"{found.pixel_acc:.4f}"}
-        row |= {
-            "passes": f"{sum(r['epoch'] > 0 for r in history.rows)}",
-            "loss": f"{history.rows[-1]['loss']:.4f}",
-        }
+        row |= {"passes": f"{passes:.2f}", "minutes": f"{history.rows[-1]['seconds'] / 60:.1f}"}
         print(row, flush=True)
         new = not out.exists()
         with out.open("a", newline="") as file:
@@ -201,6 +198,23 @@ def read(kept: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def table(rows: list[dict[str, str]]) -> str:
+    """Write the kept scores as a table in Markdown: one row a score, one column a run."""
+    runs = list(dict.fromkeys((row["epochs"], row["seed"]) for row in rows))
+    lines = ["| score | " + " | ".join(f"{float(epochs):g} passes, seed {seed}" for epochs, seed in runs) + " |"]
+    lines.append("| --- |" + " --- |" * len(runs))
+    for name in dict.fromkeys(row["score"] for row in rows):
+        cells = {
+            (row["epochs"], row["seed"]): "{value:.3f} ({low:.3f} to {high:.3f})".format(
+                **{key: float(row[key]) for key in ("value", "low", "high")}
+            )
+            for row in rows
+            if row["score"] == name
+        }
+        lines.append(f"| {name} | " + " | ".join(cells[run] for run in runs) + " |")
+    return "\n".join(lines)
+
+
 def at_scale(model: fcn.FCN, dataset: voc.VOCSegDataset, factor: float) -> metrics.Scores:
     """Score predictions for photographs of another size, brought back to the masks' size."""
     total = torch.zeros(len(photos.NAMES), len(photos.NAMES), dtype=torch.int64)
@@ -249,7 +263,7 @@ def pack(model: fcn.FCN, path: Path = SHIPPED) -> Path:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.photos", description=__doc__.split("\n\n")[0])
-    parser.add_argument("what", choices=("search", "train", "score", "limits", "pack"))
+    parser.add_argument("what", choices=("search", "train", "score", "table", "limits", "pack"))
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the photographs, in VOC layout")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="NAME")
     parser.add_argument("--epochs", type=float, default=30, help="length of train (default: %(default)s)")
@@ -269,6 +283,8 @@ def main(arguments: list[str] | None = None) -> None:
         fcn.save(model, trained, **notes)
     elif options.what == "score":
         score(options.data, fcn.load(trained), KEPT)
+    elif options.what == "table":
+        print(table(read(KEPT)))
     elif options.what == "limits":
         limits(options.data, fcn.load(trained))
     else:
