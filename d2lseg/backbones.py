@@ -297,7 +297,7 @@ def make_backbone(name: str = "resnet18", weights: str | os.PathLike | None = No
     name : {"resnet18", "resnet50", "vgg16", "efficientnet_lite0"}
         VGG-16 keeps two fully connected layers, as convolutions; the others lose all of their head.
     weights : None, "imagenet" or path
-        As for `make_classifier`.
+        As for `make_classifier`, which also lists the errors.
 
     Returns
     -------
@@ -305,11 +305,6 @@ def make_backbone(name: str = "resnet18", weights: str | os.PathLike | None = No
         Named stages. Maps float (N, 3, H, W) to (N, C, ceil(H / 32), ceil(W / 32)), with C = 512 or 2048 for
         the ResNets and 320 for EfficientNet-Lite0. VGG-16 (C = 4096) rounds down instead, so pad its input to
         a multiple of 32.
-
-    Raises
-    ------
-    ValueError, RuntimeError, FileNotFoundError
-        As `make_classifier`.
     """
     plan = design(name)
     # the backbone takes nothing from the head, so a file without one, or with other classes, will do
@@ -353,19 +348,8 @@ def make_classifier(
 def feature_maps(backbone: nn.Sequential, taps: tuple[str, ...], images: Tensor) -> list[Tensor]:
     """Run a backbone and keep what comes out of some of its stages.
 
-    Parameters
-    ----------
-    backbone : nn.Sequential
-        Named stages.
-    taps : tuple of str
-        Names of the stages to keep, from front to back.
-    images : Tensor
-        float, (N, 3, H, W), standardised.
-
-    Returns
-    -------
-    list of Tensor
-        One map (N, C, h, w) for each tap.
+    `taps` names these stages, from front to back. The images are float, (N, 3, H, W), standardised; each tap
+    gives one map (N, C, h, w).
     """
     maps = []
     x = images

@@ -201,7 +201,9 @@ def read(kept: Path) -> list[dict[str, str]]:
 def table(rows: list[dict[str, str]]) -> str:
     """Write the kept scores as a table in Markdown: one row a score, one column a run."""
     runs = list(dict.fromkeys((row["epochs"], row["seed"]) for row in rows))
-    lines = ["| score | " + " | ".join(f"{float(epochs):g} passes, seed {seed}" for epochs, seed in runs) + " |"]
+    lines = [
+        "| score | " + " | ".join(f"{float(epochs):g} passes, seed {seed}" for epochs, seed in runs) + " |"
+    ]
     lines.append("| --- |" + " --- |" * len(runs))
     for name in dict.fromkeys(row["score"] for row in rows):
         cells = {
