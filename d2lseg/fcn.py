@@ -365,8 +365,11 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
         if names is not None and colours is not None:  # older checkpoints hold names only
             names = ClassList(tuple(names), tuple(tuple(colour) for colour in colours))
         model = FCN(**content["arguments"], classes=names)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: made with {content['arguments']}, which can't be built: {error}") from error
+    try:
         model.load_state_dict(content["state"])
-    except (RuntimeError, TypeError, ValueError) as error:
+    except RuntimeError as error:
         raise ValueError(f"{path}: the weights do not fit {content['arguments']}: {error}") from error
     checkpoint.check_finite(model.state_dict(), path)
     model.notes = content["notes"]

@@ -460,3 +460,13 @@ def test_groups_are_trained_at_their_own_rates():
     moved = (network.backbone.conv1.weight - before.backbone.conv1.weight).abs().max().item()
     assert moved == pytest.approx(1e-4, rel=0.01)
     assert (network.score.bias - before.score.bias).abs().max().item() == pytest.approx(1e-2, rel=0.01)
+
+
+def test_a_checkpoint_of_an_unknown_backbone_says_so(model, tmp_path):
+    content = checkpoint.describe(model)
+    content["arguments"] = content["arguments"] | {"backbone": "resnet19"}
+    path = checkpoint.write(tmp_path / "odd.pt", content)
+    with pytest.raises(
+        ValueError, match=r"odd\.pt: made with .* can't be built: backbone must be one of resnet18"
+    ):
+        fcn.load(path)
