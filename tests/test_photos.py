@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -153,6 +154,13 @@ def test_train_score_and_pack_by_the_command_line(folder, tmp_path, quick, capsy
     photos.main(["train", *common, "--epochs", "1"])  # finished: resumed and written again, the same
     assert torch.equal(fcn.load(tmp_path / "out" / "seed1.pt").score.weight, model.score.weight)
     assert (tmp_path / "out" / "seed1.pt").stat().st_mtime_ns > before
+
+
+def test_the_figure_is_drawn_from_the_shipped_weights(tmp_path, shipped):
+    path = photos.draw(shipped, tmp_path / "photos.jpg")
+    with Image.open(path) as figure:
+        assert figure.size == (780, 520)
+    plt.close("all")
 
 
 def test_the_model_card_shows_the_kept_scores():

@@ -5,7 +5,8 @@ list that it was not trained on, so that the validation photographs have no part
 trains the chosen recipe on all of ``train_aug``, and resumes after an interruption. ``score`` scores a
 checkpoint on the validation photographs, with bootstrap intervals, and keeps the result in
 ``d2lseg/results/photos.csv``; ``table`` prints what is kept there. ``limits`` measures a checkpoint at other
-scales, on people of different sizes and on drawings. ``pack`` writes the file that ships.
+scales, on people of different sizes and on drawings. ``pack`` writes the file that ships, and ``draw`` the
+README's figure from it.
 
 The folder is in VOC layout, with the lists ``train``, ``train_aug`` (with the masks of SBD) and ``val``.
 """
@@ -20,19 +21,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms.functional import InterpolationMode, resize
 
-from d2lseg import emojivoc, fcn, metrics, prediction, training, voc
+from d2lseg import emojivoc, fcn, metrics, plotting, prediction, training, voc
 from d2lseg.datasets import photos
 from d2lseg.engine import checkpoint, files
 
 HELD_OUT = 3  # every third photograph of the official train list is kept from the search's training
 PASSES = 1.2  # over the photographs in the search, with the crop of `BASE`; larger crops get fewer
 SHIPPED = Path(fcn.__file__).parent / "weights" / "photos.pt"
+FIGURE = Path(fcn.__file__).parents[1] / "docs" / "photos.jpg"
 KEPT = Path(fcn.__file__).parent / "results" / "photos.csv"
 SIZES = {"up to 1 %": (0, 0.01), "1 to 5 %": (0.01, 0.05), "5 to 20 %": (0.05, 0.2), "over 20 %": (0.2, 1)}
 
@@ -262,10 +265,24 @@ def pack(model: fcn.FCN, path: Path = SHIPPED) -> Path:
     return checkpoint.write(path, content)
 
 
+def draw(model: fcn.FCN, path: Path = FIGURE) -> Path:
+    """Draw the photographs that ship, with the predicted classes over them below."""
+    shown = [voc.read_image(prediction.sample_photo(name)) for name in prediction.PHOTOS]
+    answers = [prediction.predict(model, photo) for photo in shown]
+    colours = plotting.palette_for(answers, "safe")
+    over = [plotting.overlay(x, y, colormap=colours) for x, y in zip(shown, answers, strict=True)]
+    figure = plotting.show_images([*shown, *over], 2, len(shown), scale=2.6)[0].figure
+    legend = {"loc": "outside lower center", "ncols": 4}
+    plotting.class_legend(figure, *answers, class_names=model.classes, colormap=colours, **legend)
+    figure.savefig(path, dpi=100, pil_kwargs={"quality": 85})
+    return path
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
+    matplotlib.use("Agg")
     parser = argparse.ArgumentParser(prog="python -m tools.photos", description=__doc__.split("\n\n")[0])
-    parser.add_argument("what", choices=("search", "train", "score", "table", "limits", "pack"))
+    parser.add_argument("what", choices=("search", "train", "score", "table", "limits", "pack", "draw"))
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the photographs, in VOC layout")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="NAME")
     parser.add_argument("--epochs", type=float, default=30, help="length of train (default: %(default)s)")
@@ -289,8 +306,10 @@ def main(arguments: list[str] | None = None) -> None:
         print(table(read(KEPT)))
     elif options.what == "limits":
         limits(options.data, fcn.load(trained))
-    else:
+    elif options.what == "pack":
         print(pack(fcn.load(trained)))
+    else:
+        print(draw(fcn.pretrained()))
 
 
 CHOSEN = BASE

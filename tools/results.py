@@ -1,4 +1,4 @@
-"""Print the README's table of results and draw its figure: ``python -m tools.results``.
+"""Print the table of `docs/results.md` and draw its figure: ``python -m tools.results``.
 
 It reads what ``python -m d2lseg.experiments`` has kept, and the validation scenes. Run it from the root of
 the repository, in the course's environment.
