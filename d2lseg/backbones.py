@@ -30,7 +30,6 @@ from .engine.checkpoint import check_finite
 
 STRIDES = (8, 16, 32)  # pixels per cell of the three maps
 
-
 # Mean and standard deviation of the ImageNet training images, RGB in 0..1. torchvision's weights expect them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
