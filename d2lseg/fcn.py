@@ -366,7 +366,9 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu") -> FCN:
             names = ClassList(tuple(names), tuple(tuple(colour) for colour in colours))
         model = FCN(**content["arguments"], classes=names)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: made with {content['arguments']}, which can't be built: {error}") from error
+        raise ValueError(
+            f"{path}: made with {content['arguments']}, which can't be built: {error}"
+        ) from error
     try:
         model.load_state_dict(content["state"])
     except RuntimeError as error:
