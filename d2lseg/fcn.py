@@ -304,7 +304,8 @@ def parameter_groups(model: FCN, backbone_lr: float) -> list[dict[str, Any]]:
     backbone = [p for p in model.backbone.parameters() if p.requires_grad]
     known = {id(p) for p in model.backbone.parameters()}
     new = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
-    return [{"params": backbone, "lr": backbone_lr}, {"params": new}]
+    groups: list[dict[str, Any]] = [{"params": backbone, "lr": backbone_lr}, {"params": new}]
+    return [group for group in groups if group["params"]]  # a frozen backbone leaves one
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:

@@ -76,3 +76,27 @@ def file_server():
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         """Keep the request log out of the test output."""
+
+
+@pytest.fixture
+def photo_folder(tmp_path):
+    """A folder with the lists train, train_aug and val: noise with a bright square, a cat or an aeroplane."""
+    import numpy as np  # here, because many tests need none of them
+    from PIL import Image
+    from voc_layout import write_mask
+
+    rng = np.random.default_rng(0)
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / part).mkdir(parents=True)
+    names = [f"p{i}" for i in range(12)]
+    for i, name in enumerate(names):
+        pixels, label = rng.integers(0, 90, (40, 56, 3), np.uint8), np.zeros((40, 56), np.uint8)
+        pixels[8:30, 10:40] += 150
+        label[8:30, 10:40] = 8 if i % 2 else 1
+        label[0] = 255
+        Image.fromarray(pixels).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+        write_mask(tmp_path / "SegmentationClass" / f"{name}.png", label)
+    lists = {"train": names[:6], "train_aug": names[:9], "val": names[9:]}
+    for split, members in lists.items():
+        (tmp_path / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(members) + "\n")
+    return tmp_path

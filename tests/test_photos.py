@@ -4,11 +4,9 @@ import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from voc_layout import write_mask
 
 from d2lseg import fcn, metrics, prediction, voc
 from d2lseg.classes import VOC_CLASSES
@@ -18,7 +16,7 @@ from tools import photos
 FOLDER = Path(os.environ.get("D2LSEG_PHOTOS", Path(__file__).resolve().parents[2] / "shared" / "voc-part"))
 real = pytest.mark.skipif(
     not FOLDER.is_dir(),
-    reason=f"{FOLDER} is missing: set D2LSEG_PHOTOS to a folder of VOC's photographs in VOC layout",
+    reason=f"{FOLDER} is missing: set D2LSEG_PHOTOS to a photo_folder of VOC's photographs in VOC layout",
 )
 
 
@@ -94,26 +92,6 @@ def test_packing_rounds_weights_and_nothing_else(tmp_path, shipped):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A folder with the three lists: noise with a bright square, which is a cat or an aeroplane."""
-    rng = np.random.default_rng(0)
-    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-        (tmp_path / part).mkdir(parents=True)
-    names = [f"p{i}" for i in range(12)]
-    for i, name in enumerate(names):
-        pixels, label = rng.integers(0, 90, (40, 56, 3), np.uint8), np.zeros((40, 56), np.uint8)
-        pixels[8:30, 10:40] += 150
-        label[8:30, 10:40] = 8 if i % 2 else 1
-        label[0] = 255
-        Image.fromarray(pixels).save(tmp_path / "JPEGImages" / f"{name}.jpg")
-        write_mask(tmp_path / "SegmentationClass" / f"{name}.png", label)
-    lists = {"train": names[:6], "train_aug": names[:9], "val": names[9:]}
-    for split, members in lists.items():
-        (tmp_path / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(members) + "\n")
-    return tmp_path
-
-
-@pytest.fixture
 def quick(monkeypatch):
     recipe = photos.Recipe(backbone="resnet18", weights=None, crop=32, batch=2)
     monkeypatch.setattr(photos, "CHOSEN", recipe)
@@ -123,11 +101,11 @@ def quick(monkeypatch):
     monkeypatch.setattr(photos, "BASE", recipe)
 
 
-def test_search_trains_without_the_photographs_that_it_scores(folder, tmp_path, quick, monkeypatch):
+def test_search_trains_without_the_photographs_that_it_scores(photo_folder, tmp_path, quick, monkeypatch):
     seen, original = [], photos.batches
     monkeypatch.setattr(photos, "batches", lambda *a: seen.append(original(*a).dataset.ids) or original(*a))
     photos.main(
-        ["search", "--data", str(folder), "--out", str(tmp_path / "out"), "--recipes", "quick", "odd"]
+        ["search", "--data", str(photo_folder), "--out", str(tmp_path / "out"), "--recipes", "quick", "odd"]
     )
     assert seen == [["p1", "p2", "p4", "p5", "p6", "p7", "p8"]] * 2
     rows = (tmp_path / "out" / "search.csv").read_text().splitlines()
@@ -137,9 +115,9 @@ def test_search_trains_without_the_photographs_that_it_scores(folder, tmp_path, 
     ]
 
 
-def test_train_score_and_pack_by_the_command_line(folder, tmp_path, quick, capsys, monkeypatch):
+def test_train_score_and_pack_by_the_command_line(photo_folder, tmp_path, quick, capsys, monkeypatch):
     monkeypatch.setattr(photos, "KEPT", tmp_path / "photos.csv")
-    common = ["--data", str(folder), "--out", str(tmp_path / "out"), "--seed", "1"]
+    common = ["--data", str(photo_folder), "--out", str(tmp_path / "out"), "--seed", "1"]
     photos.main(["train", *common, "--epochs", "1"])
     model = fcn.load(tmp_path / "out" / "seed1.pt")
     assert model.notes["seed"] == 1 and model.notes["epochs"] == 1
@@ -168,14 +146,14 @@ def test_the_model_card_shows_the_kept_scores():
     assert photos.table(photos.read(photos.KEPT)) in card
 
 
-def test_limits_are_measured(folder, quick, capsys, monkeypatch):
+def test_limits_are_measured(photo_folder, quick, capsys, monkeypatch):
     torch.manual_seed(0)
     model = fcn.FCN32s(7, classes=seven.CLASSES).eval()
-    monkeypatch.setattr(photos.emojivoc, "prepare", lambda: folder)
-    photos.limits(folder, model)
+    monkeypatch.setattr(photos.emojivoc, "prepare", lambda: photo_folder)
+    photos.limits(photo_folder, model)
     printed = capsys.readouterr().out
     assert printed.count("photographs times") == 4 and printed.count("of their pixels are found") == 4
-    val = photos.validation(folder)
+    val = photos.validation(photo_folder)
     whole = metrics.scores(photos.matrices(model, val).sum(0))
     assert photos.at_scale(model, val, 1).miou == pytest.approx(whole.miou)
 

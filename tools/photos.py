@@ -179,18 +179,23 @@ def score(folder: Path, model: fcn.FCN, kept: Path) -> None:
     print(f"{len(each)} photographs; all background: {metrics.background_baseline(total)}", flush=True)
     run = (str(model.notes["epochs"]), str(model.notes["seed"]))
     others = [row for row in read(kept) if (row["epochs"], row["seed"]) != run]
-    with files.written_whole(kept) as file:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, rows[0])
-        writer.writeheader()
-        writer.writerows([*others, *rows])
-        file.write(text.getvalue().encode("ascii"))
+    write(kept, [*others, *rows])
 
 
 def _values(found: metrics.Scores) -> dict[str, float]:
     """Return the scores that are kept, by name."""
     by_class = dict(zip(photos.NAMES, found.per_class.tolist(), strict=True))
     return {"pixel accuracy": found.pixel_acc, "mIoU": found.miou} | by_class
+
+
+def write(kept: Path, rows: list[dict[str, str]]) -> None:
+    """Write a table of scores, whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    with files.written_whole(kept) as file:
+        file.write(text.getvalue().encode("ascii"))
 
 
 def read(kept: Path) -> list[dict[str, str]]:

@@ -1,0 +1,158 @@
+"""What pretrained features bring, from 25 photographs to 3,131: ``python -m tools.transfer``.
+
+Three ways to train the same FCN-8s on EfficientNet-Lite0 get equal time: from scratch, with ImageNet features
+that stay frozen, and with ImageNet features that are trained further. ``time`` measures the cost of a step of
+each way on an idle machine; ``train`` turns equal time into steps by that table, trains every way on every
+number of photographs with three seeds, scores each on the validation photographs, and keeps a row at once, so
+that it resumes after an interruption. ``table`` prints means and spreads.
+
+The folder is in VOC layout: see `tools.photos`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from d2lseg import fcn, metrics, training, voc
+from d2lseg.datasets import photos as seven
+
+from . import photos
+
+RESULTS = Path(fcn.__file__).parent / "results"
+SPEED, KEPT = RESULTS / "transfer_speed.csv", RESULTS / "transfer.csv"
+SEEDS = (0, 1, 2)
+SECONDS = 180  # of training for each model, on the machine that `time` has measured
+WAYS = {  # photographs to train on: nothing can be learned from scratch with a few
+    "scratch": (437, 3131),
+    "frozen": (25, 100, 437, 3131),
+    "fine-tuned": (25, 100, 437, 3131),
+}
+OFFICIAL = 437  # photographs on the official train list; more come with the coarser masks of SBD
+Rows = list[dict[str, str]]
+
+
+def build(way: str, seed: int) -> fcn.FCN:
+    """Build the model of one way."""
+    training.set_seed(seed)
+    recipe = photos.BASE
+    model = fcn.FCN(
+        recipe.variant,
+        len(seven.NAMES),
+        recipe.backbone,
+        geometry=recipe.geometry,
+        weights=None if way == "scratch" else "imagenet",
+        classes=seven.CLASSES,
+    )
+    if way == "frozen":
+        fcn.freeze(model.backbone)
+    return model
+
+
+def load(folder: Path, count: int, seed: int) -> DataLoader:
+    """Load `count` photographs, drawn at random from the list that has enough of them."""
+    recipe = photos.BASE
+    train_iter, _ = voc.load_data_voc(
+        folder,
+        recipe.batch,
+        (recipe.crop, recipe.crop),
+        seed=seed,
+        cache=True,
+        target_transform=seven.seven_classes,
+        scale=recipe.scale,
+        train_split="train" if count <= OFFICIAL else "train_aug",
+    )
+    dataset = train_iter.dataset
+    assert isinstance(dataset, voc.VOCSegDataset)
+    if count > len(dataset.ids):
+        raise ValueError(f"{folder}: {len(dataset.ids)} photographs on the list, expected at least {count}")
+    dataset.ids = random.Random(seed).sample(dataset.ids, count)
+    return train_iter
+
+
+def train_one(folder: Path, way: str, count: int, seed: int, steps: int) -> fcn.FCN:
+    """Train one model for a number of steps."""
+    model, train_iter = build(way, seed), load(folder, count, seed)
+    epochs, rate = steps / len(train_iter), photos.BASE.lr
+    training.train(model, train_iter, epochs=epochs, lr=rate, seed=seed, live=False)
+    return model
+
+
+def measure(folder: Path, steps: int = 20) -> Rows:
+    """Time the steps of each way in turns, after a first round that does not count."""
+    took: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _, way in itertools.product(range(4), WAYS):
+        model, train_iter = build(way, 0), load(folder, min(OFFICIAL, 8 * steps), 0)
+        start = time.perf_counter()
+        training.train(model, train_iter, epochs=steps / len(train_iter), live=False)
+        took[way].append((time.perf_counter() - start) / steps)
+    shared = {"threads": str(torch.get_num_threads()), "torch": str(torch.__version__)}
+    shared |= {"precision": training.best_precision(training.best_device())}
+    return [{"way": way, "ms_step": f"{1000 * min(times[1:]):.1f}"} | shared for way, times in took.items()]
+
+
+def budget(way: str) -> int:
+    """Return the steps that fit into `SECONDS`, by the table that `measure` filled."""
+    cost = {row["way"]: float(row["ms_step"]) for row in photos.read(SPEED)}
+    return round(1000 * SECONDS / cost[way])
+
+
+def train(folder: Path) -> None:
+    """Train and score what the kept table lacks, and add a row for each."""
+    validation = photos.validation(folder)
+    for seed in SEEDS:
+        for way, counts in WAYS.items():
+            for count in counts:
+                key = {"way": way, "photos": str(count), "seed": str(seed)}
+                rows = photos.read(KEPT)
+                if any(key.items() <= row.items() for row in rows):
+                    continue
+                steps = budget(way)
+                model = train_one(folder, way, count, seed, steps)
+                found = metrics.scores(photos.matrices(model, validation).sum(0))
+                scores = {"miou": f"{found.miou:.4f}", "pixel_acc": f"{found.pixel_acc:.4f}"}
+                photos.write(KEPT, [*rows, key | {"steps": str(steps)} | scores])
+                print(photos.read(KEPT)[-1], flush=True)
+
+
+def table(rows: Rows) -> str:
+    """Write the kept rows as a table in Markdown: mean mIoU, and the spread over the seeds."""
+    counts = sorted({int(row["photos"]) for row in rows})
+    lines = ["| way | " + " | ".join(f"{count:,} photographs" for count in counts) + " |"]
+    lines.append("| --- |" + " --- |" * len(counts))
+    for way in dict.fromkeys(row["way"] for row in rows):
+        cells = []
+        for count in counts:
+            values = [float(r["miou"]) for r in rows if (r["way"], r["photos"]) == (way, str(count))]
+            spread = (
+                f"{statistics.mean(values):.3f} (spread {max(values) - min(values):.3f})" if values else ""
+            )
+            cells.append(spread)
+        lines.append(f"| {way} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.transfer", description=__doc__.split("\n\n")[0])
+    parser.add_argument("what", choices=("time", "train", "table"))
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the photographs, in VOC layout")
+    options = parser.parse_args(arguments)
+    if options.what == "time":
+        photos.write(SPEED, measure(options.data))
+        print(SPEED.read_text(encoding="ascii"))
+    elif options.what == "train":
+        train(options.data)
+    else:
+        print(table(photos.read(KEPT)))
+
+
+if __name__ == "__main__":
+    main()
