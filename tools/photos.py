@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -172,7 +171,8 @@ def score(folder: Path, model: fcn.FCN, kept: Path) -> None:
     drawn = [_values(scores) for scores in metrics.bootstrap(each)]
     rows = []
     for name, value in _values(metrics.scores(total)).items():
-        low, high = np.nanquantile([values[name] for values in drawn], (0.025, 0.975))
+        samples = torch.tensor([values[name] for values in drawn], dtype=torch.float64)
+        low, high = samples.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
         rows.append({"epochs": model.notes["epochs"], "seed": model.notes["seed"], "score": name})
         rows[-1] |= {"value": f"{value:.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}"}
         print(f"{name:15} {value:.3f}  ({low:.3f} to {high:.3f})")
