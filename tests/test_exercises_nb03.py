@@ -101,13 +101,13 @@ def test_wrong_inverses_are_refused(answer, text):
 # ------------------------------------------------------------------ 03.4
 
 
-def scaled(image, label, factor, smooth="bilinear", pick="nearest", size=None, **options):
+def scaled(image, label, factor, smooth="bilinear", pick="nearest-exact", size=None, **options):
     size = size or [round(side * factor) for side in label.shape]
     image = F.interpolate(image[None].float(), size, mode=smooth, **options)[0].round().byte()
     return image, F.interpolate(label[None, None].float(), size, mode=pick)[0, 0].round().byte()
 
 
-@pytest.mark.parametrize("options", [{}, {"pick": "nearest-exact"}, {"antialias": True}])
+@pytest.mark.parametrize("options", [{}, {"antialias": True}])
 def test_every_good_way_of_scaling_passes(options):
     assert check.rescale(lambda x, y, f: scaled(x, y, f, **options))
 
@@ -116,6 +116,7 @@ def test_every_good_way_of_scaling_passes(options):
     ("options", "text"),
     [
         ({"pick": "bilinear"}, "values that the original does not have"),
+        ({"pick": "nearest"}, "picks the first pixel of each group, not the one in the middle"),
         ({"smooth": "nearest"}, "the image differs from what bilinear scaling gives"),
         ({"size": (40, 48)}, "for 37 x 30 and factor 0.75: expected the image as a uint8 tensor (3, 28, 22)"),
     ],

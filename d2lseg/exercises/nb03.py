@@ -74,7 +74,7 @@ def to_bytes(answer: Any) -> Fault:
     return None
 
 
-@check('F.interpolate takes size=(height, width) and mode="bilinear" or "nearest", and expects (N, C, H, W).')
+@check('F.interpolate takes size=(height, width) and mode="bilinear" or "nearest-exact", on (N, C, H, W).')
 def rescale(answer: Any) -> Fault:
     """Check exercise 03.4, a function (image, label, factor) -> both scaled."""
     for h, w, factor in [(20, 24, 2.0), (37, 30, 0.75), (41, 22, 1.3), (16, 16, 0.5)]:
@@ -85,9 +85,13 @@ def rescale(answer: Any) -> Fault:
         got = call(answer, image.clone(), label.clone(), factor)
         if fault := _pair_fault(got, size, case):
             return fault
-        picked = [F.interpolate(label[None, None], size, mode=m)[0, 0] for m in ("nearest", "nearest-exact")]
-        if not any(torch.equal(got[1], want) for want in picked):
-            return _label_fault(got[1], picked[0], case)
+        want, shifted = (
+            F.interpolate(label[None, None], size, mode=f"nearest{m}")[0, 0] for m in ("-exact", "")
+        )
+        if torch.equal(got[1], shifted) and not torch.equal(want, shifted):
+            return f"{case}: mode 'nearest' picks the first pixel of each group, not the one in the middle"
+        if not torch.equal(got[1], want):
+            return _label_fault(got[1], want, case)
         smooth = F.interpolate(image[None].float(), size, mode="bilinear")[0]
         if (got[0] - smooth).abs().max() > (1 if factor > 1 else 4):
             return f"{case}: the image differs from what bilinear scaling gives"
