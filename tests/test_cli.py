@@ -147,7 +147,7 @@ def interrupt(monkeypatch, steps):
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupted_run_resumes_bit_by_bit(trained, folder, tmp_path, monkeypatch, capsys, workers):
     out, more = tmp_path / "run", ("--workers", workers)
     with monkeypatch.context() as patch:

@@ -115,6 +115,7 @@ def test_search_trains_without_the_photographs_that_it_scores(photo_folder, tmp_
     ]
 
 
+@pytest.mark.slow
 def test_train_score_and_pack_by_the_command_line(photo_folder, tmp_path, quick, capsys, monkeypatch):
     monkeypatch.setattr(photos, "KEPT", tmp_path / "photos.csv")
     common = ["--data", str(photo_folder), "--out", str(tmp_path / "out"), "--seed", "1"]

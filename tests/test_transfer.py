@@ -29,6 +29,7 @@ def test_photographs_are_drawn_by_seed_from_the_list_that_has_enough(photo_folde
         transfer.load(photo_folder, 10, 0)
 
 
+@pytest.mark.slow
 def test_frozen_features_stay_and_the_others_move(photo_folder, quick):
     for way in ("frozen", "fine-tuned"):
         before = copy.deepcopy(transfer.build(way, 0).backbone.state_dict())
@@ -39,6 +40,7 @@ def test_frozen_features_stay_and_the_others_move(photo_folder, quick):
     assert isinstance(scratch, fcn.FCN) and scratch.variant == "8s"
 
 
+@pytest.mark.slow
 def test_steps_follow_the_measured_cost(photo_folder, quick, monkeypatch):
     rows = transfer.measure(photo_folder, steps=1)
     assert [row["way"] for row in rows] == ["scratch", "frozen", "fine-tuned"]
