@@ -338,9 +338,8 @@ def make_classifier(
     plan = design(name)
     network = plan.network()
     if weights is not None:
-        _load_weights(
-            network, plan.title, plan.imagenet() if weights == "imagenet" else Path(weights), without
-        )
+        path = plan.imagenet() if weights == "imagenet" else Path(weights)
+        _load_weights(network, plan.title, path, without)
     return network
 
 

@@ -111,7 +111,7 @@ def dice_loss(logits: Tensor, label: Tensor) -> Tensor:
     labelled = (label != VOID)[:, None]  # (N, 1, H, W)
     predicted = logits.float().softmax(dim=1) * labelled  # (N, C, H, W)
     true = F.one_hot(label.masked_fill(label == VOID, 0).long(), logits.shape[1]).movedim(-1, 1) * labelled
-    overlap, sizes = ((predicted * true).sum((0, 2, 3)), (predicted + true).sum((0, 2, 3)))  # (C,), (C,)
+    overlap, sizes = (predicted * true).sum((0, 2, 3)), (predicted + true).sum((0, 2, 3))  # (C,), (C,)
     occurs = true.sum((0, 2, 3)) > 0
     return ((1 - 2 * overlap / sizes.clamp(min=1e-12)) * occurs).sum() / occurs.sum().clamp(min=1)
 

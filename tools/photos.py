@@ -71,6 +71,7 @@ RECIPES = {
     "batch 16, crop 224": replace(BASE, batch=16, crop=224),
     "crop 384, batch 4": replace(BASE, batch=4, crop=384),
 }
+CHOSEN = BASE
 
 
 def cross_entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
@@ -78,8 +79,21 @@ def cross_entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
     return training.segmentation_loss(logits, label) + training.dice_loss(logits, label)
 
 
-def batches(folder: Path, recipe: Recipe, seed: int, without: Sequence[str]) -> DataLoader:
-    """Load ``train_aug``, but not the photographs named in `without`."""
+def build(recipe: Recipe, seed: int) -> fcn.FCN:
+    """Build a recipe's model, always from the same random numbers."""
+    training.set_seed(seed)
+    return fcn.FCN(
+        recipe.variant,
+        len(photos.NAMES),
+        recipe.backbone,
+        geometry=recipe.geometry,
+        weights=recipe.weights,
+        classes=photos.CLASSES,
+    )
+
+
+def load(folder: Path, recipe: Recipe, seed: int, split: str) -> tuple[DataLoader, voc.VOCSegDataset]:
+    """Return batches of a list, and its dataset, whose ``ids`` a caller may cut down."""
     train_iter, _ = voc.load_data_voc(
         folder,
         recipe.batch,
@@ -89,10 +103,16 @@ def batches(folder: Path, recipe: Recipe, seed: int, without: Sequence[str]) -> 
         target_transform=photos.seven_classes,
         scale=recipe.scale,
         jitter=recipe.jitter,
-        train_split="train_aug",
+        train_split=split,
     )
     dataset = train_iter.dataset
     assert isinstance(dataset, voc.VOCSegDataset)
+    return train_iter, dataset
+
+
+def batches(folder: Path, recipe: Recipe, seed: int, without: Sequence[str]) -> DataLoader:
+    """Load ``train_aug``, but not the photographs named in `without`."""
+    train_iter, dataset = load(folder, recipe, seed, "train_aug")
     dataset.ids = [name for name in dataset.ids if name not in set(without)]
     return train_iter
 
@@ -106,15 +126,7 @@ def run(
     without: Sequence[str] = (),
 ) -> tuple[fcn.FCN, training.History]:
     """Train one recipe."""
-    training.set_seed(seed)
-    model = fcn.FCN(
-        recipe.variant,
-        len(photos.NAMES),
-        recipe.backbone,
-        geometry=recipe.geometry,
-        weights=recipe.weights,
-        classes=photos.CLASSES,
-    )
+    model = build(recipe, seed)
     if recipe.freeze_norm:
         fcn.freeze(model.backbone, only=torch.nn.BatchNorm2d)
     history = training.train(
@@ -151,12 +163,7 @@ def search(folder: Path, names: list[str], out: Path) -> None:
         row = {"recipe": name, "miou": f"{found.miou:.4f}", "pixel_acc": f"{found.pixel_acc:.4f}"}
         row |= {"passes": f"{passes:.2f}", "minutes": f"{history.rows[-1]['seconds'] / 60:.1f}"}
         print(row, flush=True)
-        new = not out.exists()
-        with out.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        write(out, [*read(out), row])
 
 
 def validation(folder: Path) -> voc.VOCSegDataset:
@@ -177,8 +184,8 @@ def score(folder: Path, model: fcn.FCN, kept: Path) -> None:
         rows[-1] |= {"value": f"{value:.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}"}
         print(f"{name:15} {value:.3f}  ({low:.3f} to {high:.3f})")
     print(f"{len(each)} photographs; all background: {metrics.background_baseline(total)}", flush=True)
-    run = (str(model.notes["epochs"]), str(model.notes["seed"]))
-    others = [row for row in read(kept) if (row["epochs"], row["seed"]) != run]
+    this = (str(model.notes["epochs"]), str(model.notes["seed"]))
+    others = [row for row in read(kept) if (row["epochs"], row["seed"]) != this]
     write(kept, [*others, *rows])
 
 
@@ -316,8 +323,6 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         print(draw(fcn.pretrained()))
 
-
-CHOSEN = BASE
 
 if __name__ == "__main__":
     main()

@@ -16,13 +16,13 @@ import itertools
 import random
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
 
-from d2lseg import fcn, metrics, training, voc
-from d2lseg.datasets import photos as seven
+from d2lseg import fcn, metrics, training
 
 from . import photos
 
@@ -41,16 +41,8 @@ Rows = list[dict[str, str]]
 
 def build(way: str, seed: int) -> fcn.FCN:
     """Build the model of one way."""
-    training.set_seed(seed)
-    recipe = photos.BASE
-    model = fcn.FCN(
-        recipe.variant,
-        len(seven.NAMES),
-        recipe.backbone,
-        geometry=recipe.geometry,
-        weights=None if way == "scratch" else "imagenet",
-        classes=seven.CLASSES,
-    )
+    weights = None if way == "scratch" else "imagenet"
+    model = photos.build(replace(photos.BASE, weights=weights), seed)
     if way == "frozen":
         fcn.freeze(model.backbone)
     return model
@@ -58,19 +50,8 @@ def build(way: str, seed: int) -> fcn.FCN:
 
 def load(folder: Path, count: int, seed: int) -> DataLoader:
     """Load `count` photographs, drawn at random from the list that has enough of them."""
-    recipe = photos.BASE
-    train_iter, _ = voc.load_data_voc(
-        folder,
-        recipe.batch,
-        (recipe.crop, recipe.crop),
-        seed=seed,
-        cache=True,
-        target_transform=seven.seven_classes,
-        scale=recipe.scale,
-        train_split="train" if count <= OFFICIAL else "train_aug",
-    )
-    dataset = train_iter.dataset
-    assert isinstance(dataset, voc.VOCSegDataset)
+    split = "train" if count <= OFFICIAL else "train_aug"
+    train_iter, dataset = photos.load(folder, photos.BASE, seed, split)
     if count > len(dataset.ids):
         raise ValueError(f"{folder}: {len(dataset.ids)} photographs on the list, expected at least {count}")
     dataset.ids = random.Random(seed).sample(dataset.ids, count)
@@ -118,8 +99,9 @@ def train(folder: Path) -> None:
                 model = train_one(folder, way, count, seed, steps)
                 found = metrics.scores(photos.matrices(model, validation).sum(0))
                 scores = {"miou": f"{found.miou:.4f}", "pixel_acc": f"{found.pixel_acc:.4f}"}
-                photos.write(KEPT, [*rows, key | {"steps": str(steps)} | scores])
-                print(photos.read(KEPT)[-1], flush=True)
+                row = key | {"steps": str(steps)} | scores
+                photos.write(KEPT, [*rows, row])
+                print(row, flush=True)
 
 
 def table(rows: Rows) -> str:
