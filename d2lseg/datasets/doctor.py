@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,10 @@ def examine(voc_dir: str | Path, classes: str | Path | None = None, progress: bo
     splits = [Split(name) for name in SPLITS]
     for split in splits:
         findings += check_list(folder, split)
-    findings += check_shared(folder, splits)
+    others = other_lists(folder)
+    findings += check_shared(folder, splits, others)
     findings += check_counts(folder, splits)
-    findings += check_folders(folder, splits)
+    findings += check_folders(folder, splits, set().union(*others.values()))
     for split in splits:
         findings += check_pairs(folder, split, table, progress)
     findings += check_same_content(splits)
@@ -150,23 +151,22 @@ def check_list(folder: Path, split: Split) -> list[Finding]:
     return findings
 
 
-def check_shared(folder: Path, splits: Sequence[Split]) -> list[Finding]:
-    """Look for names that are on both lists."""
+def check_shared(folder: Path, splits: Sequence[Split], others: Mapping[str, set[str]]) -> list[Finding]:
+    """Look for validation images on a training list: train itself, or one of the other lists."""
     train, val = (set(split.ids) for split in splits)
-    both = train & val
-    findings = (
-        [Finding(f"{folder}: on both lists, train and val: {_some(sorted(both))}", _LEAK)] if both else []
-    )
-    for name, ids in _other_lists(folder).items():  # SBD's own training list holds many images of VOC's val
-        shared = sorted(ids & val) if name.startswith("train") and name != "trainval" else []
-        if shared:
+    findings = []
+    for name, ids in {"train": train, **others}.items():
+        shared = sorted(ids & val)
+        if shared and name.startswith("train") and name != "trainval":
+            # SBD's own training list holds many images of VOC's val
+            advice = _LEAK if name == "train" else "do not train on that list as it is"
             what = f"{folder}: on both lists, {name} and val: {_some(shared)}"
-            findings.append(Finding(what, "do not train on that list as it is", warning=True))
+            findings.append(Finding(what, advice, warning=name != "train"))
     return findings
 
 
-def _other_lists(folder: Path) -> dict[str, set[str]]:
-    """Read the lists besides train and val that can be read."""
+def other_lists(folder: Path) -> dict[str, set[str]]:
+    """Read the lists besides train and val, as far as they can be read."""
     names = [path.stem for path in list_path(folder, "train").parent.glob("*.txt") if path.stem not in SPLITS]
     lists = {name: _attempt(read_ids, folder, name)[0] for name in sorted(names)}
     return {name: set(ids) for name, ids in lists.items() if ids}
@@ -192,7 +192,7 @@ def check_counts(folder: Path, splits: Sequence[Split]) -> list[Finding]:
     ]
 
 
-def check_folders(folder: Path, splits: Sequence[Split]) -> list[Finding]:
+def check_folders(folder: Path, splits: Sequence[Split], elsewhere: set[str]) -> list[Finding]:
     """Compare the lists with the folders' contents, without opening a file.
 
     A listed name without an image or a mask is a fault. Files that no list names are warnings.
@@ -209,7 +209,7 @@ def check_folders(folder: Path, splits: Sequence[Split]) -> list[Finding]:
             if f"{name}.png" not in masks:
                 findings.append(_missing(folder / "SegmentationClass", name, (".png",), masks, split.name))
     findings += _ambiguous(folder, images)
-    return findings + _unlisted(folder, splits, images, masks)
+    return findings + _unlisted(folder, splits, elsewhere, images, masks)
 
 
 def _missing(place: Path, name: str, suffixes: Sequence[str], there: set[str], split: str) -> Finding:
@@ -234,11 +234,13 @@ def _ambiguous(folder: Path, images: set[str]) -> Iterator[Finding]:
         yield Finding(what, f"the first of {order} is read; remove the others", warning=True)
 
 
-def _unlisted(folder: Path, splits: Sequence[Split], images: set[str], masks: set[str]) -> list[Finding]:
+def _unlisted(
+    folder: Path, splits: Sequence[Split], elsewhere: set[str], images: set[str], masks: set[str]
+) -> list[Finding]:
     """Find images and masks that no list names."""
     if _is_voc2012(folder):  # it has 14,212 images for other tasks, without masks and on no list
         return []
-    listed = {name for split in splits for name in split.ids}.union(*_other_lists(folder).values())
+    listed = {name for split in splits for name in split.ids} | elsewhere
     image, mask = ({os.path.splitext(file)[0] for file in names} - listed for names in (images, masks))
     kinds = {
         "image and mask, but on no list": image & mask,
