@@ -564,33 +564,34 @@ import json, os, signal, sys
 from pathlib import Path
 from d2lseg.datasets import download, transfer
 
-facts, root, left, chunk = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-transfer.CHUNK, lines, unpacking = chunk, 0, 0
+facts, root, chunk = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+end = [int(word) for word in sys.argv[4:]]  # the phase and the line of that phase, before which it dies
+transfer.CHUNK, phase, lines = chunk, 0, [0, 0]  # lines of downloading, and of unpacking
 PLACES = str(Path(download.__file__).parents[1]), download.shutil.__file__
 
 def trace(frame, event, argument):
-    global lines, unpacking
+    global phase
     if frame.f_code.co_name == "copyfileobj":
-        unpacking = unpacking or lines
+        phase = 1
     if not frame.f_code.co_filename.startswith(PLACES):
         return None
     if event == "line":
-        lines += 1
-        if lines == left:
+        lines[phase] += 1
+        if [phase, lines[phase]] >= end:
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
     return trace
 
-if left >= 0:
+if end:
     sys.settrace(trace)
 download.install(download.Archive(**facts), root, patience=transfer.Patience(20, 3, 0))
 sys.settrace(None)
-print(unpacking, lines)
+print(*lines)
 """
 
 
-def start(archive, root, kill_at=-1, chunk=4096):
-    """Install in another process, which kills itself before a given line of the module."""
-    words = [json.dumps(dataclasses.asdict(archive)), str(root), str(kill_at), str(chunk)]
+def start(archive, root, kill_at=(), chunk=4096):
+    """Install in another process, which kills itself in a phase, 0 or 1, before a given line of it."""
+    words = [json.dumps(dataclasses.asdict(archive)), str(root), str(chunk), *map(str, kill_at)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -621,13 +622,14 @@ def stage(root):
 def test_a_process_killed_at_twenty_random_moments_leaves_nothing_half(hosts, content, source, tmp_path):
     host = hosts(content)
     archive = archive_of(content, host.url)
-    whole = start(archive, tmp_path / "whole", kill_at=0)
+    whole = start(archive, tmp_path / "whole", kill_at=(2, 0))
     assert whole.wait() == 0, whole.stderr.read()
-    unpacking, total = map(int, whole.stdout.read().split()[-2:])
+    lines = [int(word) for word in whole.stdout.read().split()[-2:]]
     rng, found = random.Random(2012), collections.Counter()
-    moments = rng.sample(range(1, unpacking), 12) + rng.sample(range(unpacking, total), 8)
+    moments = [(0, line) for line in rng.sample(range(1, lines[0]), 12)]
+    moments += [(1, line) for line in rng.sample(range(1, lines[1]), 8)]
     for moment in moments:
-        root = tmp_path / str(moment)
+        root = tmp_path / "{}-{}".format(*moment)
         child = start(archive, root, kill_at=moment)
         child.communicate()
         assert child.returncode != 0, "it was killed"
@@ -642,7 +644,7 @@ def test_a_process_killed_at_twenty_random_moments_leaves_nothing_half(hosts, co
         assert [path.name for path in (root / "VOCdevkit").iterdir()] == ["VOC2012"]
         if had:
             assert host.asked[asked:] in ([f"bytes={had}-"], []), "it resumes from what has arrived"
-    print(f"{len(moments)} kills before one of {total} lines, unpacking from {unpacking}: {dict(found)}")
+    print(f"{len(moments)} kills before one of {lines} lines of downloading and unpacking: {dict(found)}")
     assert sum(found.values()) == 20 and min(found["downloading"], found["unpacking"]) >= 3
 
 
