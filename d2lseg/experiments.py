@@ -3,7 +3,7 @@
 ``python -m d2lseg.experiments time`` measures the cost of a training step and of a prediction. ``train``
 trains every setup with every seed (an hour or more; run it again to resume), and ``score`` writes the tables
 in ``d2lseg/results`` that notebook 07 and the README show. ``compare`` trains the comparisons of notebook 05
-(10 minutes, also resumable), and ``own-data`` trains the learning curve of notebook 08 (5 minutes).
+(10 minutes, also resumable), and ``own-data`` trains the learning curve of notebook 11 (5 minutes).
 
 Setups that are compared get equal training time. It is counted in steps, converted by the cost of a step on
 an idle machine, so a busy machine takes longer but reaches the same scores.
@@ -108,7 +108,7 @@ COMPARISONS = {
 }
 STYLE_SCENES = (400, 100)  # training and validation scenes of each style
 
-# How much more images help (notebook 08, section 9): FCN-8s on the first images of the training list.
+# How much more images help (notebook 11, section 9): FCN-8s on the first images of the training list.
 PLACES, OWN_IMAGES, OWN_STEPS = 120, (24, 72, 192), 250
 OWN_CLASSES = {
     "animal": ("bird", "cat", "cow", "dog", "horse", "sheep"),
@@ -328,7 +328,7 @@ def compared(name: str, way: str) -> list[Tensor]:
 
 
 def own_data(folder: Path) -> Path:
-    """Make the dataset of notebook 08, split by place: 120 places, two images of each.
+    """Make the dataset of notebook 11, split by place: 120 places, two images of each.
 
     Parameters
     ----------
@@ -367,7 +367,7 @@ def _write_view(folder: Path, place: int, letter: str, step: int, light: float) 
 
 
 def own_row(folder: Path, images: int, seed: int) -> dict[str, Any]:
-    """Train on the first images of notebook 08's dataset, and return a row of the table "own_data".
+    """Train on the first images of notebook 11's dataset, and return a row of the table "own_data".
 
     Parameters
     ----------

@@ -183,7 +183,7 @@ def test_own_data_is_the_dataset_of_notebook_08(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "CROP", (64, 64))
     folder = experiments.own_data(tmp_path)
     namespace = {"emojivoc": emojivoc, "torch": torch}
-    (source,) = [s for s in notebook_cells.cells("08_your_own_data", None) if "def photograph" in s]
+    (source,) = [s for s in notebook_cells.cells("11_your_own_data", None) if "def photograph" in s]
     exec(source, namespace)
     for letter, step, light in (("a", 0, 1.0), ("b", 6, 0.9)):
         image, mask = namespace["photograph"](3, step, light)

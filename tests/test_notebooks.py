@@ -21,8 +21,8 @@ COURSE = [
     "05_training",
     "06_prediction",
     "07_skip_connections",
-    "08_your_own_data",
-    "09_bug_hunt",
+    "11_your_own_data",
+    "12_bug_hunt",
 ]
 
 
@@ -222,8 +222,8 @@ def test_a_broken_sample_is_found(tmp_path, case):
 @pytest.mark.parametrize(
     ("name", "count", "faults"),
     [
-        ("09_bug_hunt", 13, []),
-        ("09_bug_hunt", 9, ["9 exercises, not 10 or more"]),
+        ("12_bug_hunt", 13, []),
+        ("12_bug_hunt", 9, ["9 exercises, not 10 or more"]),
         ("05_training", 13, ["13 exercises, not 3 to 5"]),
     ],
 )

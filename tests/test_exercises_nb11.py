@@ -8,11 +8,11 @@ import torch
 
 from d2lseg import metrics
 from d2lseg.datasets import convert
-from d2lseg.exercises import nb08
+from d2lseg.exercises import nb11
 
 
 def remap(mask, mapping):
-    """The solution of 08.1."""
+    """The solution of 11.1."""
     new = torch.full_like(mask, 255)
     for value in mask.unique().tolist():
         if value != 255 and value not in mapping:
@@ -62,13 +62,13 @@ def silent_error(mask, mapping):
     ],
 )
 def test_wrong_mappings(wrong, words):
-    assert nb08.remap(remap)
-    verdict = nb08.remap(wrong)
+    assert nb11.remap(remap)
+    verdict = nb11.remap(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
 def inside(x, y, corners, strict=True, close=True):
-    """The solution of 08.2, with parts of the rule to exchange."""
+    """The solution of 11.2, with parts of the rule to exchange."""
     crossings = 0
     for (x1, y1), (x2, y2) in zip(corners, corners[1:] + (corners[:1] if close else []), strict=False):
         reaches = (y1 > y) != (y2 > y) if strict else min(y1, y2) <= y <= max(y1, y2) and y1 != y2
@@ -111,13 +111,13 @@ def in_the_box(x, y, corners):
     ],
 )
 def test_wrong_polygons(wrong, words):
-    assert nb08.inside(inside)
-    verdict = nb08.inside(wrong)
+    assert nb11.inside(inside)
+    verdict = nb11.inside(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
 def split(names, source, share):
-    """The solution of 08.3."""
+    """The solution of 11.3."""
     groups = {}
     for name in names:
         groups.setdefault(source(name), []).append(name)
@@ -158,8 +158,8 @@ def by_share_of_sources(names, source, share):
     ],
 )
 def test_wrong_splits(wrong, words):
-    assert nb08.split(split)
-    verdict = nb08.split(wrong)
+    assert nb11.split(split)
+    verdict = nb11.split(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -168,12 +168,12 @@ def test_any_order_of_the_sources_is_right():
         counts = {s: sum(source(n) == s for n in names) for s in map(source, names)}
         return split(sorted(names, key=lambda n: (-counts[source(n)], n)), source, share)
 
-    assert nb08.split(largest_first)
-    assert nb08.split(lambda names, source, share: split(names[::-1], source, share))
+    assert nb11.split(largest_first)
+    assert nb11.split(lambda names, source, share: split(names[::-1], source, share))
 
 
 def agreement(first, second, classes, counted=lambda a, b: (a != 255) & (b != 255)):
-    """The solution of 08.4, with a part to exchange."""
+    """The solution of 11.4, with a part to exchange."""
     matrix = 0
     for a, b in zip(first, second, strict=True):
         keep = counted(a, b)
@@ -207,14 +207,14 @@ def pixels(first, second, classes):
     ],
 )
 def test_wrong_agreements(wrong, words):
-    assert nb08.agreement(agreement)
-    assert nb08.agreement(lambda a, b, n: torch.tensor(agreement(b, a, n)))  # it is the same both ways
-    verdict = nb08.agreement(wrong)
+    assert nb11.agreement(agreement)
+    assert nb11.agreement(lambda a, b, n: torch.tensor(agreement(b, a, n)))  # it is the same both ways
+    verdict = nb11.agreement(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
 def per_doubling(scenes, scores):
-    """The solution of 08.5."""
+    """The solution of 11.5."""
     return np.polyfit(np.log2(scenes), scores, 1)[0]
 
 
@@ -230,13 +230,13 @@ def per_doubling(scenes, scores):
     ],
 )
 def test_wrong_slopes(wrong):
-    assert nb08.per_doubling(per_doubling)
-    verdict = nb08.per_doubling(wrong)
+    assert nb11.per_doubling(per_doubling)
+    verdict = nb11.per_doubling(wrong)
     assert verdict.status == "wrong" and "expected " in verdict.message
 
 
 def test_half_an_answer_is_not_yet():
-    for check in (nb08.remap, nb08.inside, nb08.split, nb08.agreement, nb08.per_doubling):
+    for check in (nb11.remap, nb11.inside, nb11.split, nb11.agreement, nb11.per_doubling):
         assert check(...).status == "not yet"
         assert check(lambda *arguments: None).status == "not yet"
-    assert nb08.split(lambda names, source, share: (names, ...)).status == "wrong"
+    assert nb11.split(lambda names, source, share: (names, ...)).status == "wrong"

@@ -1,4 +1,4 @@
-"""Checks for notebook 08, your own data."""
+"""Checks for notebook 11, your own data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Point = tuple[float, float]
     "you read from, a pixel can be changed twice. 255 stays 255. mask.unique() lists the values that occur."
 )
 def remap(answer: Any) -> Fault:
-    """Check exercise 08.1, a function (mask, mapping) -> mask with the new numbers."""
+    """Check exercise 11.1, a function (mask, mapping) -> mask with the new numbers."""
     generator = torch.Generator().manual_seed(0)
     for mapping in ({0: 0, 7: 1, 9: 2}, {0: 1, 1: 2, 2: 0}, {3: 0, 4: 0, 5: 1}, {0: 0, 200: 1, 1: 255}):
         values = torch.tensor([*mapping, VOID], dtype=torch.uint8)
@@ -76,7 +76,7 @@ def _crosses(x: float, y: float, corners: Sequence[Point]) -> bool:
     "the last corner to the first."
 )
 def inside(answer: Any) -> Fault:
-    """Check exercise 08.2, a function (x, y, corners) -> True or False."""
+    """Check exercise 11.2, a function (x, y, corners) -> True or False."""
     for name, corners in POLYGONS.items():
         for row in range(-1, 11):
             for column in range(-1, 11):
@@ -125,7 +125,7 @@ def _source(name: str) -> str:
     "enough images; all others go into train."
 )
 def split(answer: Any) -> Fault:
-    """Check exercise 08.3, a function (names, source, share) -> (train, val)."""
+    """Check exercise 11.3, a function (names, source, share) -> (train, val)."""
     for name, names in NAME_SETS.items():
         for share in (0.2, 0.5):
             case = f"for {name}, share {share}"
@@ -159,7 +159,7 @@ def _split_fault(names: Sequence[str], share: float, train: list[str], val: list
     "metrics.confusion_matrix and metrics.scores do most of the work. What do they leave out by themselves?"
 )
 def agreement(answer: Any) -> Fault:
-    """Check exercise 08.4, a function (first, second, num_classes) -> mean IoU of two annotators."""
+    """Check exercise 11.4, a function (first, second, num_classes) -> mean IoU of two annotators."""
     generator = torch.Generator().manual_seed(0)
     for num_classes, highest in ((3, 3), (5, 4)):
         pairs = [_two_labels(size, highest, generator) for size in ((4, 5), (9, 7), (2, 2))]
@@ -195,7 +195,7 @@ def _matrix(first: Tensor, second: Tensor, num_classes: int) -> Tensor:
     "np.polyfit(x, y, 1) fits a line and returns its slope first."
 )
 def per_doubling(answer: Any) -> Fault:
-    """Check exercise 08.5, a function (scenes, scores) -> score gained per doubling."""
+    """Check exercise 11.5, a function (scenes, scores) -> score gained per doubling."""
     cases = [
         ((8, 16, 32), (0.1, 0.2, 0.3)),
         ((10, 40), (0.25, 0.5)),

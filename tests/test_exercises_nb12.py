@@ -16,9 +16,9 @@ from torchvision.transforms import RandomCrop
 from torchvision.transforms import functional as TF
 
 from d2lseg import emojivoc, fcn, metrics, prediction, training, upsampling, voc
-from d2lseg.exercises import nb09
+from d2lseg.exercises import nb12
 
-NAME = "09_bug_hunt"
+NAME = "12_bug_hunt"
 NEAREST = TF.InterpolationMode.NEAREST
 MEAN, STD = (torch.tensor(c).view(3, 1, 1) for c in (fcn.IMAGENET_MEAN, fcn.IMAGENET_STD))
 
@@ -65,7 +65,7 @@ def test_the_test_of_a_solution_fails_on_the_broken_code(name, planted):
         exec(untagged_after_solutions()[name], names | {name: planted[name]})
 
 
-# --- 09.1 to 09.4: reading, cropping, standardising ---------------------------------------------------------
+# --- 12.1 to 12.4: reading, cropping, standardising ---------------------------------------------------------
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def compared_one_by_one(colours):
     ],
 )
 def test_right_readers(right):
-    assert nb09.read_colours(right)
+    assert nb12.read_colours(right)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_right_readers(right):
     ],
 )
 def test_wrong_readers(wrong, words):
-    verdict = nb09.read_colours(wrong)
+    verdict = nb12.read_colours(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -152,7 +152,7 @@ def one_seed_for_both(image, label, height, width):
 
 @pytest.mark.parametrize("right", [voc.voc_rand_crop, cropped_in_one_tensor, one_seed_for_both])
 def test_right_crops(right):
-    assert nb09.crop_pair(right)
+    assert nb12.crop_pair(right)
 
 
 def always_the_same_seed(image, label, height, width):
@@ -209,15 +209,15 @@ def only_the_image(image, label, height, width):
     ],
 )
 def test_wrong_crops(wrong, words):
-    verdict = nb09.crop_pair(wrong)
+    verdict = nb12.crop_pair(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
 def test_a_check_with_chance_in_it_leaves_the_random_state_alone():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    assert nb09.crop_pair(voc.voc_rand_crop) and nb09.x32_layer(without_bias) and nb09.predict_all(predict)
-    assert nb09.make_crops(lambda pairs, h, w: padded_by(255, pairs, h, w)) and nb09.val_batches(filled_up)
+    assert nb12.crop_pair(voc.voc_rand_crop) and nb12.x32_layer(without_bias) and nb12.predict_all(predict)
+    assert nb12.make_crops(lambda pairs, h, w: padded_by(255, pairs, h, w)) and nb12.val_batches(filled_up)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -304,7 +304,7 @@ def taken_from_the_first(pairs, height, width):
     ],
 )
 def test_right_lists_of_crops(right):
-    assert nb09.make_crops(right)
+    assert nb12.make_crops(right)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_right_lists_of_crops(right):
     ],
 )
 def test_wrong_lists_of_crops(wrong, words):
-    verdict = nb09.make_crops(wrong)
+    verdict = nb12.make_crops(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -352,7 +352,7 @@ def test_a_scaled_label_of_the_right_size_is_found():
         crops = [voc.voc_rand_crop(*pair, height, width) for pair in pairs]
         return [(image, label.where(label == 255, label // 2 * 2)) for image, label in crops]
 
-    assert "has it been scaled?" in nb09.make_crops(stretched).message
+    assert "has it been scaled?" in nb12.make_crops(stretched).message
 
 
 def test_symptom_the_mean_colour_is_far_from_0(planted):
@@ -370,7 +370,7 @@ def test_symptom_the_mean_colour_is_far_from_0(planted):
     ],
 )
 def test_right_standards(right):
-    assert nb09.standardise(right)
+    assert nb12.standardise(right)
 
 
 @pytest.mark.parametrize(
@@ -386,11 +386,11 @@ def test_right_standards(right):
     ],
 )
 def test_wrong_standards(wrong, words):
-    verdict = nb09.standardise(wrong)
+    verdict = nb12.standardise(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
-# --- 09.5 and 09.6: the network -----------------------------------------------------------------------------
+# --- 12.5 and 12.6: the network -----------------------------------------------------------------------------
 
 
 def test_symptom_even_sizes_shrink(planted):
@@ -417,7 +417,7 @@ def cut_from_the_whole(X, K):
 
 @pytest.mark.parametrize("right", [layer_told_the_size, cut_from_the_whole])
 def test_right_ways_back(right):
-    assert nb09.there_and_back(right)
+    assert nb12.there_and_back(right)
 
 
 def back(X, K, **options):
@@ -441,7 +441,7 @@ def zeros_pasted_on(X, K):
     ],
 )
 def test_wrong_ways_back(wrong, words):
-    verdict = nb09.there_and_back(wrong)
+    verdict = nb12.there_and_back(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -493,7 +493,7 @@ def every_class_into_every_class(classes):
     ],
 )
 def test_right_x32_layers(right):
-    assert nb09.x32_layer(right)
+    assert nb12.x32_layer(right)
 
 
 @pytest.mark.parametrize(
@@ -512,7 +512,7 @@ def test_right_x32_layers(right):
     ],
 )
 def test_wrong_x32_layers(wrong, words):
-    verdict = nb09.x32_layer(wrong)
+    verdict = nb12.x32_layer(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -524,10 +524,10 @@ def test_wrong_x32_layers(wrong, words):
     ],
 )
 def test_a_random_bias_that_stays_is_not_yet(same_bug):
-    assert nb09.x32_layer(same_bug).status == "not yet"
+    assert nb12.x32_layer(same_bug).status == "not yet"
 
 
-# --- 09.7 to 09.9: training ---------------------------------------------------------------------------------
+# --- 12.7 to 12.9: training ---------------------------------------------------------------------------------
 
 
 def test_symptom_the_loss_refuses_255(planted, scene):
@@ -561,7 +561,7 @@ def cross_entropy_of(change):
 
 @pytest.mark.parametrize("right", [by_hand, training.segmentation_loss])
 def test_right_losses(right):
-    assert nb09.pixel_loss(right)
+    assert nb12.pixel_loss(right)
 
 
 @pytest.mark.parametrize(
@@ -591,7 +591,7 @@ def test_right_losses(right):
     ],
 )
 def test_wrong_losses(wrong, words):
-    verdict = nb09.pixel_loss(wrong)
+    verdict = nb12.pixel_loss(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -615,7 +615,7 @@ def per_image(logits, label):
     ],
 )
 def test_right_batch_losses(right):
-    assert nb09.batch_loss(right)
+    assert nb12.batch_loss(right)
 
 
 @pytest.mark.parametrize(
@@ -632,7 +632,7 @@ def test_right_batch_losses(right):
     ],
 )
 def test_wrong_batch_losses(wrong, words):
-    verdict = nb09.batch_loss(wrong)
+    verdict = nb12.batch_loss(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -659,7 +659,7 @@ def every(step):
     ],
 )
 def test_right_reports(right):
-    assert nb09.report_batches(right)
+    assert nb12.report_batches(right)
 
 
 def caught(n):
@@ -688,11 +688,11 @@ def caught(n):
     ],
 )
 def test_wrong_reports(wrong, words):
-    verdict = nb09.report_batches(wrong)
+    verdict = nb12.report_batches(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
-# --- 09.10 to 09.13: prediction and scores ------------------------------------------------------------------
+# --- 12.10 to 12.13: prediction and scores ------------------------------------------------------------------
 
 
 def test_symptom_company_changes_the_answer(planted):
@@ -732,7 +732,7 @@ def gradients_left_off(model, images):
     ],
 )
 def test_right_predictions(right):
-    assert nb09.predict_all(right)
+    assert nb12.predict_all(right)
 
 
 @pytest.mark.parametrize(
@@ -762,12 +762,12 @@ def test_right_predictions(right):
     ],
 )
 def test_wrong_predictions(wrong, words):
-    verdict = nb09.predict_all(wrong)
+    verdict = nb12.predict_all(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
 def test_a_check_puts_the_gradients_back():
-    nb09.predict_all(gradients_left_off)
+    nb12.predict_all(gradients_left_off)
     assert torch.is_grad_enabled()
 
 
@@ -807,7 +807,7 @@ def in_tiles(pairs):
     ],
 )
 def test_right_val_batches(right):
-    assert nb09.val_batches(right)
+    assert nb12.val_batches(right)
 
 
 def cropped(crop, **options):
@@ -865,7 +865,7 @@ def resized(image, label):
     ],
 )
 def test_wrong_val_batches(wrong, words):
-    verdict = nb09.val_batches(wrong)
+    verdict = nb12.val_batches(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -906,7 +906,7 @@ def only_true_classes(batches, num_classes):
 
 @pytest.mark.parametrize("right", [joined, lambda b, n: metrics.scores(sum(counted(b, n))).miou])
 def test_right_means(right):
-    assert nb09.mean_iou(right)
+    assert nb12.mean_iou(right)
 
 
 @pytest.mark.parametrize(
@@ -925,15 +925,15 @@ def test_right_means(right):
     ],
 )
 def test_wrong_means(wrong):
-    verdict = nb09.mean_iou(wrong)
+    verdict = nb12.mean_iou(wrong)
     assert verdict.status == "wrong" and "nine images in" in verdict.message
 
 
 @pytest.mark.parametrize("check", ["read_colours", "mean_iou", "report_batches", "count_pixels"])
 def test_a_missing_return_is_wrong(check):
-    verdict = getattr(nb09, check)(lambda *given: None)
+    verdict = getattr(nb12, check)(lambda *given: None)
     assert verdict.status == "wrong" and "returned None" in verdict.message
-    assert getattr(nb09, check)(...).status == "not yet"
+    assert getattr(nb12, check)(...).status == "not yet"
 
 
 def grid(side, mask):
@@ -998,7 +998,7 @@ def side_of(side):
     ],
 )
 def test_right_counts(right):
-    assert nb09.count_pixels(right)
+    assert nb12.count_pixels(right)
 
 
 @pytest.mark.parametrize(
@@ -1020,10 +1020,10 @@ def test_right_counts(right):
     ],
 )
 def test_wrong_counts(wrong, words):
-    verdict = nb09.count_pixels(wrong)
+    verdict = nb12.count_pixels(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
 def test_a_wrong_prediction_is_drawn():
-    nb09.count_pixels(classes_mixed)
+    nb12.count_pixels(classes_mixed)
     assert [ax.get_title() for ax in plt.gcf().axes] == ["the image", "its mask"]

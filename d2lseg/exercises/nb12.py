@@ -1,4 +1,4 @@
-"""Checks for notebook 09, the bug hunt.
+"""Checks for notebook 12, the bug hunt.
 
 Each exercise provides code with a planted bug. While an answer still shows the planted symptom, the verdict
 is "not yet". Once the symptom is gone, the check tests everything that the function should do, so a fix that
@@ -67,7 +67,7 @@ def _ask(answer: Any, *args: Any) -> Any:
 @check("The loop fills 21 entries of the table. What do all the others contain, and which pixels read them?")
 @_report_faults
 def read_colours(answer: Any) -> Fault:
-    """Check exercise 09.1, a function RGB mask (3, H, W) -> class indices (H, W)."""
+    """Check exercise 12.1, a function RGB mask (3, H, W) -> class indices (H, W)."""
     label = torch.tensor([*range(21), VOID, VOID, 5]).view(4, 6)
     got = _ask(answer, voc.label2image(label))
     _not_yet_if(_same(got, label.where(label != VOID, 0)))
@@ -86,7 +86,7 @@ def read_colours(answer: Any) -> Fault:
 @check("Where is the position drawn, and how often? Print it, for image and label, several times.")
 @_report_faults
 def crop_pair(answer: Any) -> Fault:
-    """Check exercise 09.2, a function (image, label, height, width) -> both cropped."""
+    """Check exercise 12.2, a function (image, label, height, width) -> both cropped."""
     image, label = _coordinates(15, 16)
     places = []
     with _seeded():
@@ -124,7 +124,7 @@ def _apart_fault(places: Sequence[tuple[tuple[int, int], ...]]) -> str | None:
 )
 @_report_faults
 def make_crops(answer: Any) -> Fault:
-    """Check exercise 09.3, a function (pairs, height, width) -> list of pairs."""
+    """Check exercise 12.3, a function (pairs, height, width) -> list of pairs."""
     sizes = [(14, 16), (10, 15), (15, 11), (6, 9), (12, 12)]  # of these, (15, 11) and (6, 9) are too small
     pairs = [_coordinates(*size) for size in sizes]
     for number, (image, _) in enumerate(pairs):
@@ -176,7 +176,7 @@ def _row_and_column(number: int) -> tuple[int, int]:
 @check("The mean and the deviation are for pixels between 0 and 1. What is the range of uint8 pixels?")
 @_report_faults
 def standardise(answer: Any) -> Fault:
-    """Check exercise 09.4, a function uint8 image -> standardised image."""
+    """Check exercise 12.4, a function uint8 image -> standardised image."""
     generator = torch.Generator().manual_seed(0)
     tops = {
         "an ordinary image": 256,
@@ -197,7 +197,7 @@ def standardise(answer: Any) -> Fault:
 @check("Both 15 and 16 become 8. How can the way back know which of the two it was?")
 @_report_faults
 def there_and_back(answer: Any) -> Fault:
-    """Check exercise 09.5, a function (X, K) -> X convolved and transposed-convolved, with X's size."""
+    """Check exercise 12.5, a function (X, K) -> X convolved and transposed-convolved, with X's size."""
     generator = torch.Generator().manual_seed(0)
     K = torch.randn(4, 2, 3, 3, generator=generator)
     for size in [(16, 16), (15, 15), (16, 15), (13, 18), (1, 2)]:
@@ -217,7 +217,7 @@ def there_and_back(answer: Any) -> Fault:
 )
 @_report_faults
 def x32_layer(answer: Any) -> Fault:
-    """Check exercise 09.6, a function classes -> layer that enlarges 32 times."""
+    """Check exercise 12.6, a function classes -> layer that enlarges 32 times."""
     with _seeded():
         layer = _ask(answer, 3)
         Z = torch.randn(1, 3, 2, 3, generator=torch.Generator().manual_seed(0))
@@ -240,7 +240,7 @@ def x32_layer(answer: Any) -> Fault:
 )
 @_report_faults
 def pixel_loss(answer: Any) -> Fault:
-    """Check exercise 09.7, a function (logits, label) -> loss."""
+    """Check exercise 12.7, a function (logits, label) -> loss."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 21, 4, 6, generator=generator).requires_grad_()
     label = torch.randint(21, (2, 4, 6), generator=generator).to(torch.uint8)
@@ -276,7 +276,7 @@ def _void_as_class(logits: Tensor, label: Tensor, loss: float) -> str:
 @check("Pass it one image, then the same image twice, and follow both step by step. Where do they differ?")
 @_report_faults
 def batch_loss(answer: Any) -> Fault:
-    """Check exercise 09.8, a function (logits, label) -> loss."""
+    """Check exercise 12.8, a function (logits, label) -> loss."""
     generator = torch.Generator().manual_seed(0)
     for n, height in [(4, 5), (1, 5), (3, 9), (32, 2)]:
         logits = 3 * torch.randn(n, 5, height, 6, generator=generator)
@@ -307,7 +307,7 @@ def _gradient_fault(loss: Any) -> str | None:
 @check("Write down num_batches // 5 for 1 to 12 batches, and next to each the list that you expect.")
 @_report_faults
 def report_batches(answer: Any) -> Fault:
-    """Check exercise 09.9, a function num_batches -> numbers of the batches after which to report."""
+    """Check exercise 12.9, a function num_batches -> numbers of the batches after which to report."""
     for n in (3, 1, 2, 4, 5, 6, 7, 9, 10, 12, 23, 100, 101, 1113):
         try:
             got = list(_ask(answer, n))
@@ -345,7 +345,7 @@ def _ends(numbers: Sequence[Any]) -> str:
 @check("Which of its two modes is the network in? And are the gradients needed?")
 @_report_faults
 def predict_all(answer: Any) -> Fault:
-    """Check exercise 09.10, a function (model, images) -> predicted classes."""
+    """Check exercise 12.10, a function (model, images) -> predicted classes."""
     for mode in ("training", "eval"):
         model, images = _watched_network()
         model.train(mode == "training")
@@ -426,7 +426,7 @@ def _watched_network() -> tuple[_Watched, Tensor]:
 @check("Add up the labels that come out, class by class, and compare them with those that went in.")
 @_report_faults
 def val_batches(answer: Any) -> Fault:
-    """Check exercise 09.11, a function pairs -> batches of images and labels."""
+    """Check exercise 12.11, a function pairs -> batches of images and labels."""
     pairs = [_numbered_image(i) for i in range(10)]
     with _seeded():
         batches = list(_ask(answer, _copies(pairs)))
@@ -483,7 +483,7 @@ def _numbered_image(i: int) -> Pair:
 @check("If you divide the same set into other batches, should the score change? What can be added up first?")
 @_report_faults
 def mean_iou(answer: Any) -> Fault:
-    """Check exercise 09.12, a function (batches, num_classes) -> mIoU."""
+    """Check exercise 12.12, a function (batches, num_classes) -> mIoU."""
     guess, label = _guesses()
     want = metrics.scores(metrics.confusion_matrix(guess, label, 6)).miou
     cuts = {
@@ -516,7 +516,7 @@ def _guesses() -> tuple[Tensor, Tensor]:
 @check("How many pixels does the mask have, and how many are counted? The network's output can be enlarged.")
 @_report_faults
 def count_pixels(answer: Any) -> Fault:
-    """Check exercise 09.13, a function (network, image, label) -> confusion matrix."""
+    """Check exercise 12.13, a function (network, image, label) -> confusion matrix."""
     for height, width in [(100, 150), (170, 90)]:
         image, label = _masts(height, width)
         got = _ask(answer, _Brightness(), image.clone(), label.clone())
