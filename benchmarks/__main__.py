@@ -2,6 +2,9 @@
 
 Run it from the root of the repository, in the course's environment, on an otherwise idle machine. It draws
 its own images, takes a few minutes, and prints the tables that the README shows.
+
+``python -m benchmarks photos --data FOLDER`` measures time to quality instead: both recipes train on the same
+photographs for the same time.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import measures, report, scenes
+from benchmarks import measures, photos, report, scenes
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "what", nargs="?", choices=("speed", "photos"), default="speed", help="default: speed"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the ratios to this file")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the ratios in this file")
     parser.add_argument(
@@ -33,12 +39,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="skip the parts of a step, and the growth of time and memory",
     )
-    return parser.parse_args(arguments)
+    options = parser.add_argument_group("only for photos")
+    options.add_argument("--data", type=Path, metavar="FOLDER", help="photographs with masks, in VOC layout")
+    options.add_argument("--minutes", type=float, default=5, help="of training for each recipe (default: 5)")
+    options.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
+    options.add_argument(
+        "--all", action="store_true", help="also the steps between the two, and from scratch"
+    )
+    options.add_argument("--keep", action="store_true", help="add to the module's tables what they lack")
+    found = parser.parse_args(arguments)
+    if found.what == "photos" and found.data is None:
+        parser.error("photos needs --data FOLDER, photographs with masks in VOC layout")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, and return the exit status: 1 if a ratio misses its bound, else 0."""
     options, started = parse(arguments), time.monotonic()
+    if options.what == "photos":
+        photos.run(options)
+        return 0
     plan = measures.QUICK if options.quick else measures.Plan()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:

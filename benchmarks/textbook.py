@@ -13,6 +13,7 @@ and the dataset", "Transposed convolution", "Fully convolutional networks").
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -45,10 +46,10 @@ def _read(path: Path) -> Tensor:
     return pil_to_tensor(Image.open(path).convert("RGB"))
 
 
-def colour_table() -> Tensor:
+def colour_table(colormap: Sequence[Sequence[int]] = VOC_COLORMAP) -> Tensor:
     """Make the table from each of the 256**3 colours to a class; unknown colours are background."""
     table = torch.zeros(256**3, dtype=torch.long)
-    for index, (red, green, blue) in enumerate(VOC_COLORMAP):
+    for index, (red, green, blue) in enumerate(colormap):
         table[(red * 256 + green) * 256 + blue] = index
     return table
 
@@ -62,13 +63,21 @@ def class_indices(mask: Tensor, table: Tensor) -> Tensor:
 class InMemory(Dataset):
     """All images of a split as standardised float32; each access returns a random crop."""
 
-    def __init__(self, folder: Path, split: str, crop_size: tuple[int, int]) -> None:
-        self.standardise = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        crop_size: tuple[int, int],
+        colormap: Sequence[Sequence[int]] = VOC_COLORMAP,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        self.standardise = Normalize(mean, std)
         self.crop_size = crop_size
         images, masks = read_images(folder, split)
         self.images = [self.standardise(image.float() / 255) for image in self._large_enough(images)]
         self.masks = self._large_enough(masks)
-        self.table = colour_table()
+        self.table = colour_table(colormap)
 
     def _large_enough(self, tensors: list[Tensor]) -> list[Tensor]:
         """Leave out the images, or masks, that are smaller than the crop."""
@@ -91,11 +100,16 @@ def load_data(folder: Path, batch: int, crop_size: tuple[int, int], workers: int
     return DataLoader(train, shuffle=True, **options), DataLoader(test, **options)
 
 
-def make_model(num_classes: int = 21) -> nn.Sequential:
-    """Make ResNet-18 without its last two layers, a 1x1 convolution, and a transposed convolution by 32."""
-    backbone = list(torchvision.models.resnet18(weights=None).children())[:-2]
-    model = nn.Sequential(*backbone)
-    model.add_module("final_conv", nn.Conv2d(512, num_classes, kernel_size=1))
+def make_model(
+    num_classes: int = 21, backbone: nn.Sequential | None = None, channels: int = 512
+) -> nn.Sequential:
+    """Make a backbone, a 1x1 convolution, and a transposed convolution by 32.
+
+    The backbone is ResNet-18 without its last two layers, or any whose last map has so many `channels`.
+    """
+    layers = backbone or list(torchvision.models.resnet18(weights=None).children())[:-2]
+    model = nn.Sequential(*layers)
+    model.add_module("final_conv", nn.Conv2d(channels, num_classes, kernel_size=1))
     model.add_module("transpose_conv", nn.ConvTranspose2d(num_classes, num_classes, 64, 32, 16))
     nn.init.xavier_uniform_(model.final_conv.weight)
     with torch.no_grad():

@@ -12,7 +12,6 @@ an idle machine, so a busy machine takes longer but reaches the same scores.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import itertools
 import statistics
@@ -117,7 +116,16 @@ OWN_CLASSES = {
 }
 
 # The command that makes each kept table.
-COMMANDS = {"speed": "time", "scores": "train, then score", "own_data": "own-data"}
+COMMANDS = {
+    "speed": "d2lseg.experiments time",
+    "scores": "d2lseg.experiments train, then score",
+    "own_data": "d2lseg.experiments own-data",
+    "photos": "tools.photos score",
+    "transfer": "tools.transfer train",
+    "transfer_emoji": "tools.transfer emoji",
+    "textbook": "benchmarks photos",
+    "textbook_curve": "benchmarks photos",
+}
 
 
 def kinds() -> dict[str, dict[str, Any]]:
@@ -395,8 +403,8 @@ def read(table: str) -> list[dict[str, str]]:
 
     Parameters
     ----------
-    table : {"speed", "scores", "own_data"}
-        Its name.
+    table : str
+        Its name, one of `COMMANDS`.
 
     Returns
     -------
@@ -409,11 +417,9 @@ def read(table: str) -> list[dict[str, str]]:
         If the table is not kept.
     """
     path = RESULTS / f"{table}.csv"
-    if not path.is_file():
-        command = f"python -m d2lseg.experiments {COMMANDS[table]}"
-        raise FileNotFoundError(f"{path}: no such table; make it with {command}")
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    if not (rows := files.read_csv(path)):
+        raise FileNotFoundError(f"{path}: no such table; make it with python -m {COMMANDS[table]}")
+    return rows
 
 
 def write(table: str, rows: list[dict[str, Any]]) -> Path:

@@ -11,6 +11,7 @@ from PIL import Image
 from d2lseg import fcn, metrics, prediction, voc
 from d2lseg.classes import VOC_CLASSES
 from d2lseg.datasets import photos as seven
+from d2lseg.engine import files
 from tools import photos
 
 FOLDER = Path(os.environ.get("D2LSEG_PHOTOS", Path(__file__).resolve().parents[2] / "shared" / "voc-part"))
@@ -126,7 +127,7 @@ def test_train_score_and_pack_by_the_command_line(photo_folder, tmp_path, quick,
     printed = capsys.readouterr().out
     assert "\n3 photographs; all background: " in printed and "\ncat " in printed
     photos.main(["score", *common])  # the rows of a run are replaced, not added
-    rows = photos.read(tmp_path / "photos.csv")
+    rows = files.read_csv(tmp_path / "photos.csv")
     assert [row["score"] for row in rows] == ["pixel accuracy", "mIoU", *seven.NAMES]
     assert float(rows[1]["low"]) <= float(rows[1]["value"]) <= float(rows[1]["high"])
     before = (tmp_path / "out" / "seed1.pt").stat().st_mtime_ns
@@ -144,7 +145,7 @@ def test_the_figure_is_drawn_from_the_shipped_weights(tmp_path, shipped):
 
 def test_the_model_card_shows_the_kept_scores():
     card = (Path(photos.__file__).parents[1] / "docs" / "photo-weights.md").read_text(encoding="utf-8")
-    assert photos.table(photos.read(photos.KEPT)) in card
+    assert photos.table(files.read_csv(photos.KEPT)) in card
 
 
 def test_limits_are_measured(photo_folder, quick, capsys, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from d2lseg import fcn
+from d2lseg.engine import files
 from tools import photos, transfer
 
 
@@ -45,7 +46,7 @@ def test_steps_follow_the_measured_cost(photo_folder, quick, monkeypatch):
     rows = transfer.measure(photo_folder, steps=1)
     assert [row["way"] for row in rows] == ["scratch", "frozen", "fine-tuned"]
     assert all(float(row["ms_step"]) > 0 for row in rows)
-    photos.write(
+    files.write_csv(
         transfer.SPEED, [{"way": "frozen", "ms_step": "250.0"}, {"way": "scratch", "ms_step": "600.0"}]
     )
     monkeypatch.setattr(transfer, "SECONDS", 30)
@@ -66,13 +67,13 @@ def test_train_keeps_a_row_at_once_and_resumes(photo_folder, quick, monkeypatch,
     monkeypatch.setattr(transfer, "budget", lambda way: 1)
     with pytest.raises(KeyboardInterrupt):
         transfer.train(photo_folder)
-    assert len(photos.read(transfer.KEPT)) == 3
+    assert len(files.read_csv(transfer.KEPT)) == 3
     for _ in range(2):
         try:
             transfer.train(photo_folder)
         except KeyboardInterrupt:
             continue
-    rows = photos.read(transfer.KEPT)
+    rows = files.read_csv(transfer.KEPT)
     keys = [(row["way"], int(row["photos"]), int(row["seed"])) for row in rows]
     one_seed = [("scratch", 4), ("frozen", 2), ("frozen", 4), ("fine-tuned", 9)]
     assert keys == [(*key, seed) for seed in (0, 1) for key in one_seed]

@@ -14,8 +14,6 @@ The folder is in VOC layout, with the lists ``train``, ``train_aug`` (with the m
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -163,7 +161,7 @@ def search(folder: Path, names: list[str], out: Path) -> None:
         row = {"recipe": name, "miou": f"{found.miou:.4f}", "pixel_acc": f"{found.pixel_acc:.4f}"}
         row |= {"passes": f"{passes:.2f}", "minutes": f"{history.rows[-1]['seconds'] / 60:.1f}"}
         print(row, flush=True)
-        write(out, [*read(out), row])
+        files.write_csv(out, [*files.read_csv(out), row])
 
 
 def validation(folder: Path) -> voc.VOCSegDataset:
@@ -185,32 +183,14 @@ def score(folder: Path, model: fcn.FCN, kept: Path) -> None:
         print(f"{name:15} {value:.3f}  ({low:.3f} to {high:.3f})")
     print(f"{len(each)} photographs; all background: {metrics.background_baseline(total)}", flush=True)
     this = (str(model.notes["epochs"]), str(model.notes["seed"]))
-    others = [row for row in read(kept) if (row["epochs"], row["seed"]) != this]
-    write(kept, [*others, *rows])
+    others = [row for row in files.read_csv(kept) if (row["epochs"], row["seed"]) != this]
+    files.write_csv(kept, [*others, *rows])
 
 
 def _values(found: metrics.Scores) -> dict[str, float]:
     """Return the scores that are kept, by name."""
     by_class = dict(zip(photos.NAMES, found.per_class.tolist(), strict=True))
     return {"pixel accuracy": found.pixel_acc, "mIoU": found.miou} | by_class
-
-
-def write(kept: Path, rows: list[dict[str, str]]) -> None:
-    """Write a table of scores, whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, rows[0])
-    writer.writeheader()
-    writer.writerows(rows)
-    with files.written_whole(kept) as file:
-        file.write(text.getvalue().encode("ascii"))
-
-
-def read(kept: Path) -> list[dict[str, str]]:
-    """Read the kept scores."""
-    if not kept.is_file():
-        return []
-    with kept.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def table(rows: list[dict[str, str]]) -> str:
@@ -315,7 +295,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.what == "score":
         score(options.data, fcn.load(trained), KEPT)
     elif options.what == "table":
-        print(table(read(KEPT)))
+        print(table(files.read_csv(KEPT)))
     elif options.what == "limits":
         limits(options.data, fcn.load(trained))
     elif options.what == "pack":

@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from d2lseg import fcn, metrics, training
+from d2lseg.engine import files
 
 from . import photos
 
@@ -81,7 +82,7 @@ def measure(folder: Path, steps: int = 20) -> Rows:
 
 def budget(way: str) -> int:
     """Return the steps that fit into `SECONDS`, by the table that `measure` filled."""
-    cost = {row["way"]: float(row["ms_step"]) for row in photos.read(SPEED)}
+    cost = {row["way"]: float(row["ms_step"]) for row in files.read_csv(SPEED)}
     return round(1000 * SECONDS / cost[way])
 
 
@@ -92,7 +93,7 @@ def train(folder: Path) -> None:
         for way, counts in WAYS.items():
             for count in counts:
                 key = {"way": way, "photos": str(count), "seed": str(seed)}
-                rows = photos.read(KEPT)
+                rows = files.read_csv(KEPT)
                 if any(key.items() <= row.items() for row in rows):
                     continue
                 steps = budget(way)
@@ -100,7 +101,7 @@ def train(folder: Path) -> None:
                 found = metrics.scores(photos.matrices(model, validation).sum(0))
                 scores = {"miou": f"{found.miou:.4f}", "pixel_acc": f"{found.pixel_acc:.4f}"}
                 row = key | {"steps": str(steps)} | scores
-                photos.write(KEPT, [*rows, row])
+                files.write_csv(KEPT, [*rows, row])
                 print(row, flush=True)
 
 
@@ -128,12 +129,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the photographs, in VOC layout")
     options = parser.parse_args(arguments)
     if options.what == "time":
-        photos.write(SPEED, measure(options.data))
+        files.write_csv(SPEED, measure(options.data))
         print(SPEED.read_text(encoding="ascii"))
     elif options.what == "train":
         train(options.data)
     else:
-        print(table(photos.read(KEPT)))
+        print(table(files.read_csv(KEPT)))
 
 
 if __name__ == "__main__":

@@ -153,6 +153,14 @@ def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -
     return Path(path)
 
 
+def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Read the rows that `write_csv` wrote, every value as text; without such a file there are none."""
+    if not Path(path).is_file():
+        return []
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     """Write plain values to a JSON file; NaN and infinity, which JSON lacks, raise ValueError."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
