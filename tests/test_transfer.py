@@ -82,3 +82,20 @@ def test_train_keeps_a_row_at_once_and_resumes(photo_folder, quick, monkeypatch,
     assert "| way | 2 photographs | 4 photographs | 9 photographs |" in printed
     values = [float(row["miou"]) for row in rows if row["way"] == "scratch"]
     assert f"| scratch |  | {sum(values) / 2:.3f} (spread {max(values) - min(values):.3f}) |  |" in printed
+
+
+@pytest.mark.slow
+def test_drawings_of_one_style_are_trained_on_and_both_are_scored(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("D2LSEG_DATA", str(tmp_path))
+    monkeypatch.setattr(transfer, "EMOJI", tmp_path / "emoji.csv")
+    monkeypatch.setattr(transfer, "EMOJI_SECONDS", 0.1)
+    monkeypatch.setattr(transfer, "SEEDS", (0,))
+    monkeypatch.setattr(transfer.experiments, "STYLE_SCENES", (8, 2))
+    ways = {name: transfer.EMOJI_WAYS[name] for name in ("frozen", "fine-tuned")}
+    monkeypatch.setattr(transfer, "EMOJI_WAYS", ways)
+    transfer.main(["emoji"])
+    transfer.main(["emoji"])  # nothing is missing, so nothing is trained
+    rows = files.read_csv(transfer.EMOJI)
+    assert [(row["way"], row["seed"]) for row in rows] == [("frozen", "0"), ("fine-tuned", "0")]
+    assert all(0 <= float(row[style]) <= 1 for row in rows for style in ("fluent", "twemoji"))
+    assert capsys.readouterr().out.count("'way'") == 2

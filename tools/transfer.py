@@ -6,6 +6,9 @@ each way on an idle machine; ``train`` turns equal time into steps by that table
 number of photographs with three seeds, scores each on the validation photographs, and keeps a row at once, so
 that it resumes after an interruption. ``table`` prints means and spreads.
 
+``emoji`` asks the same of EmojiVOC: each way trains for 40 seconds on scenes with the drawings of one style,
+and is scored on both styles. It needs an idle machine, because its runs are bounded by time.
+
 The folder is in VOC layout: see `tools.photos`.
 """
 
@@ -16,13 +19,13 @@ import itertools
 import random
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
 
-from d2lseg import fcn, metrics, training
+from d2lseg import emojivoc, experiments, fcn, metrics, training, voc
 from d2lseg.engine import files
 
 from . import photos
@@ -36,8 +39,29 @@ WAYS = {  # photographs to train on: nothing can be learned from scratch with a 
     "frozen": (25, 100, 437, 3131),
     "fine-tuned": (25, 100, 437, 3131),
 }
+EMOJI = RESULTS / "transfer_emoji.csv"
 OFFICIAL = 437  # photographs on the official train list; more come with the coarser masks of SBD
 Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model is trained on drawings; the rates were chosen by single runs of the same length."""
+
+    backbone: str
+    weights: str | None
+    rate: float
+    frozen: bool = False
+
+
+EMOJI_SECONDS = 40
+EMOJI_WAYS = {
+    "ResNet-18 from scratch": Way("resnet18", None, 2e-3),
+    "Lite0 from scratch": Way("efficientnet_lite0", None, 3e-3),
+    "frozen": Way("efficientnet_lite0", "imagenet", 1e-2, frozen=True),
+    "fine-tuned": Way("efficientnet_lite0", "imagenet", 3e-3),
+    "fine-tuned, a third of the rate": Way("efficientnet_lite0", "imagenet", 1e-3),
+}
 
 
 def build(way: str, seed: int) -> fcn.FCN:
@@ -105,6 +129,31 @@ def train(folder: Path) -> None:
                 print(row, flush=True)
 
 
+def emoji() -> None:
+    """Train each way on one style's drawings for a fixed time, and score it on both styles."""
+    scenes = experiments.STYLE_SCENES
+    folders = [emojivoc.prepare(None, *scenes, styles=(style,)) for style in emojivoc.STYLES]
+    for seed, (name, way) in itertools.product(SEEDS, EMOJI_WAYS.items()):
+        rows = files.read_csv(EMOJI)
+        if any((row["way"], row["seed"]) == (name, str(seed)) for row in rows):
+            continue
+        training.set_seed(seed)
+        model = fcn.FCN8s(21, backbone=way.backbone, weights=way.weights, geometry="corrected")
+        if way.frozen:
+            fcn.freeze(model.backbone)
+        loaders = [
+            voc.load_data_voc(f, experiments.BATCH, experiments.CROP, seed=seed, cache=True) for f in folders
+        ]
+        options = {"lr": way.rate, "seed": seed, "live": False}
+        history = training.train(model, loaders[0][0], max_seconds=EMOJI_SECONDS, **options)
+        row = {"way": name, "seed": str(seed), "seconds": str(EMOJI_SECONDS)}
+        row |= {"passes": str(len(history.rows))}
+        for style, (_, whole) in zip(emojivoc.STYLES, loaders, strict=True):
+            row[style] = f"{metrics.scores(training.evaluate(model, whole)).miou:.4f}"
+        files.write_csv(EMOJI, [*rows, row])
+        print(row, flush=True)
+
+
 def table(rows: Rows) -> str:
     """Write the kept rows as a table in Markdown: mean mIoU, and the spread over the seeds."""
     counts = sorted({int(row["photos"]) for row in rows})
@@ -125,7 +174,7 @@ def table(rows: Rows) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.transfer", description=__doc__.split("\n\n")[0])
-    parser.add_argument("what", choices=("time", "train", "table"))
+    parser.add_argument("what", choices=("time", "train", "table", "emoji"))
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the photographs, in VOC layout")
     options = parser.parse_args(arguments)
     if options.what == "time":
@@ -133,6 +182,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(SPEED.read_text(encoding="ascii"))
     elif options.what == "train":
         train(options.data)
+    elif options.what == "emoji":
+        emoji()
     else:
         print(table(files.read_csv(KEPT)))
 
