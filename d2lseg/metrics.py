@@ -135,3 +135,24 @@ def boundary_band(label: Tensor, width: int) -> Tensor:
         largest = F.max_pool2d(largest, size, stride=1, padding=padding)
         smallest = -F.max_pool2d(-smallest, size, stride=1, padding=padding)
     return (largest != smallest).view(label.shape)
+
+
+def reliability(logits: Tensor, label: Tensor, bins: int = 10, ignore_index: int = 255) -> Tensor:
+    """Sort the labelled pixels into bins of equal width by confidence, the largest softmax probability.
+
+    Takes logits (C, H, W) and a label (H, W). Returns float64 (bins, 3): for each bin its pixels, the sum of
+    their confidence, and how many are right. The tables of several images may be added. Source: Guo, Pleiss,
+    Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 2.
+    """
+    counted = label != ignore_index
+    confidence, guess = logits.softmax(dim=0).max(dim=0)
+    confidence, right = confidence[counted].double(), (guess == label)[counted].double()
+    index = (confidence * bins).long().clamp(max=bins - 1)  # a confidence of exactly 1 is in the last bin
+    rows = torch.stack([torch.ones_like(right), confidence, right], dim=1)  # (pixels, 3)
+    return torch.zeros(bins, 3, dtype=torch.float64, device=logits.device).index_add_(0, index, rows)
+
+
+def calibration_error(table: Tensor) -> float:
+    """Average the gap between confidence and accuracy over the pixels of a `reliability` table (ECE)."""
+    pixels, confidence, right = table.T
+    return float((confidence - right).abs().sum() / pixels.sum())

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.classification import (
     MulticlassAccuracy,
+    MulticlassCalibrationError,
     MulticlassConfusionMatrix,
     MulticlassJaccardIndex,
 )
@@ -208,3 +209,28 @@ def test_bootstrap_of_equal_images_has_no_spread_and_of_different_ones_has():
     assert max(same) - min(same) < 1e-12
     other = [s.miou for s in metrics.bootstrap(torch.stack([matrix, matrix.flip(1)]), rounds=50)]
     assert max(other) - min(other) > 0.2
+
+
+@pytest.mark.parametrize("bins", [1, 4, 10])
+def test_calibration_error_equals_torchmetrics(bins):
+    g = torch.Generator().manual_seed(bins)
+    total, all_logits, labels = 0, [], []
+    for height, width in ((9, 7), (4, 12)):
+        logits = 3 * torch.randn(C, height, width, generator=g)
+        label = torch.randint(C, (height, width), generator=g, dtype=torch.uint8)
+        label[torch.rand(label.shape, generator=g) < 0.2] = 255
+        total = total + metrics.reliability(logits, label, bins)
+        all_logits.append(logits.flatten(1).T)
+        labels.append(label.flatten().long())
+    oracle = MulticlassCalibrationError(C, n_bins=bins, norm="l1", ignore_index=255)
+    want = oracle(torch.cat(all_logits).softmax(1), torch.cat(labels))
+    assert metrics.calibration_error(total) == pytest.approx(float(want), abs=1e-6)
+    assert total.shape == (bins, 3) and total[:, 0].sum() == int((torch.cat(labels) != 255).sum())
+
+
+def test_reliability_of_sure_and_of_undecided_pixels():
+    logits = torch.zeros(2, 1, 3)
+    logits[0, 0, :2] = 100  # two pixels are sure of class 0, one can't decide
+    table = metrics.reliability(logits, torch.tensor([[0, 1, 255]], dtype=torch.uint8))
+    assert table[-1].tolist() == [2, 2, 1] and table[:-1].sum() == 0
+    assert metrics.calibration_error(table) == 0.5
