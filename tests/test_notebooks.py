@@ -21,6 +21,8 @@ COURSE = [
     "05_training",
     "06_prediction",
     "07_skip_connections",
+    "09_where_it_fails",
+    "10_is_it_real",
     "11_your_own_data",
     "12_bug_hunt",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 from .. import metrics
 from ..classes import VOID
 from .compare import tensor_fault
+from .conclusions import experiment_fault
 from .verdicts import Fault, call, check, value
 
 
@@ -111,40 +110,10 @@ def fewest(answer: Any) -> Fault:
     return None
 
 
-VERDICTS = ("better", "worse", "not seen")
-SEEDS, WORDS = 3, 25  # of each arm, and of a conclusion
-
-
 @check(
-    "Train each arm with at least three seeds, decide by the rule of exercise 07.2, and write the conclusion "
+    "Train each arm with at least three seeds, decide by the rule of notebook 07, and write the conclusion "
     "in your own words: what you changed, both means, and what the result does not show."
 )
 def experiment(answer: Any) -> Fault:
     """Check exercise 08.4, a dict with "base", "change", "verdict" and "conclusion"."""
-    missing = {"base", "change", "verdict", "conclusion"} - set(answer)
-    if missing:
-        return f"the dictionary lacks {', '.join(sorted(missing))}"
-    base, change = value(list(answer["base"])), value(list(answer["change"]))
-    verdict, conclusion = value(answer["verdict"]), value(answer["conclusion"])
-    for name, scores in (("base", base), ("change", change)):
-        if len(scores) < SEEDS or not all(isinstance(s, float) and 0 <= s <= 1 for s in scores):
-            return f"{name}: expected the mIoU of at least {SEEDS} seeds, got {list(scores)}"
-    want = _verdict(base, change)
-    if verdict != want:
-        return (
-            f"the verdict is one of {VERDICTS}; by the rule of exercise 07.2 it is {want!r}, got {verdict!r}"
-        )
-    if len(conclusion.split()) < WORDS:
-        return f"the conclusion has {len(conclusion.split())} words; write at least {WORDS}"
-    means = [f"{statistics.mean(scores):.2f}" for scores in (base, change)]
-    if absent := [mean for mean in means if mean not in conclusion]:
-        return f"the conclusion does not quote the mean {absent[0]}; give both means to two digits"
-    return None
-
-
-def _verdict(base: Sequence[float], change: Sequence[float]) -> str:
-    """Call a difference real only if it is larger than the larger of the two spreads."""
-    gain = statistics.mean(change) - statistics.mean(base)
-    if abs(gain) <= max(max(scores) - min(scores) for scores in (base, change)):
-        return "not seen"
-    return "better" if gain > 0 else "worse"
+    return experiment_fault(answer)

@@ -1,0 +1,102 @@
+"""Checks for notebook 09, where it fails."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..classes import VOID
+from .compare import tensor_fault
+from .verdicts import Fault, call, check, value
+
+
+@check(
+    "Start with zeros, then set one kind after the other with masks like (prediction == 0) & (label != 0). "
+    "What is void in the label is void in the map, whatever was predicted there."
+)
+def kinds(answer: Any) -> Fault:
+    """Check exercise 09.1, a function (prediction, label) -> map of right, missed, made up and confused."""
+    generator = torch.Generator().manual_seed(0)
+    for height, width in [(4, 5), (7, 3)]:
+        label = torch.randint(4, (height, width), generator=generator, dtype=torch.uint8)
+        prediction = torch.randint(4, (height, width), generator=generator, dtype=torch.uint8)
+        label[torch.rand(label.shape, generator=generator) < 0.2] = VOID
+        want = torch.tensor(
+            [
+                [_kind(int(p), int(y)) for p, y in zip(*rows, strict=True)]
+                for rows in zip(prediction, label, strict=True)
+            ]
+        )
+        given = prediction.clone(), label.clone()
+        if fault := tensor_fault(call(answer, *given), want, f"for a label of {height}x{width}"):
+            return fault
+        if not (torch.equal(given[0], prediction) and torch.equal(given[1], label)):
+            return "the map is right, but you changed the caller's tensors; write into a new one"
+    return None
+
+
+def _kind(predicted: int, true: int) -> int:
+    """Name the mistake of one pixel."""
+    if true == VOID or predicted == true:
+        return VOID if true == VOID else 0
+    if predicted == 0:
+        return 1
+    return 2 if true == 0 else 3
+
+
+@check(
+    "Only images that contain the class count: row c of the matrix has its true pixels. The IoU is the "
+    "diagonal cell divided by row sum plus column sum minus the diagonal cell."
+)
+def worst(answer: Any) -> Fault:
+    """Check exercise 09.2, a function (matrices, c) -> index of the image with the lowest IoU of class c."""
+    generator = torch.Generator().manual_seed(1)
+    for images in (3, 6, 9, 20, 30):
+        matrices = torch.randint(1, 20, (images, 4, 4), generator=generator)
+        matrices[0, 2] = 0  # class 2 is not in the first image, though it is predicted there
+        for c in (0, 2, 3):
+            ious = {i: _iou(m, c) for i, m in enumerate(matrices.tolist()) if sum(m[c])}
+            want = min(ious, key=lambda i: ious[i])
+            got = value(call(answer, [m.clone() for m in matrices], c))
+            if got != want:
+                return f"for {images} images and class {c}: expected image {want}, got {got!r}"
+    return None
+
+
+def _iou(matrix: list[list[int]], c: int) -> float:
+    """Divide the intersection by the union."""
+    return matrix[c][c] / (sum(matrix[c]) + sum(row[c] for row in matrix) - matrix[c][c])
+
+
+@check(
+    "Take one bin at a time: its pixels, their mean confidence, and the share of them that is right. Weigh "
+    "the gap of each bin by its share of all pixels, and skip empty bins."
+)
+def calibration(answer: Any) -> Fault:
+    """Check exercise 09.3, a function (confidence, right, bins) -> expected calibration error."""
+    generator = torch.Generator().manual_seed(2)
+    for pixels, bins in [(50, 5), (200, 10), (7, 10)]:
+        confidence = 0.25 + 0.75 * torch.rand(pixels, generator=generator)
+        confidence[0] = 1.0
+        right = torch.rand(pixels, generator=generator) < confidence**2
+        want, got = (
+            _error(confidence, right, bins),
+            value(call(answer, confidence.clone(), right.clone(), bins)),
+        )
+        if not isinstance(got, float) or not math.isclose(got, want, abs_tol=1e-5):
+            return f"for {pixels} pixels and {bins} bins: expected {want:.4f}, got {got!r}"
+    return None
+
+
+def _error(confidence: Tensor, right: Tensor, bins: int) -> float:
+    """Average the gaps of the bins, each weighed by its pixels."""
+    error = 0.0
+    for k in range(bins):
+        inside = [i for i, c in enumerate(confidence.tolist()) if min(int(c * bins), bins - 1) == k]
+        if inside:
+            gap = float(confidence[inside].mean()) - float(right[inside].float().mean())
+            error += abs(gap) * len(inside) / len(confidence)
+    return error
