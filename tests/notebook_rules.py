@@ -9,7 +9,16 @@ from d2lseg.exercises.verdicts import NOT_YET, RIGHT
 from tools import opening, render
 
 HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
-TAGS = {"setup", "exercise", "solution", "nbval-check-output", "nbval-ignore-output", "raises-exception"}
+TAGS = {
+    "setup",
+    "exercise",
+    "solution",
+    "predict",
+    "answer",
+    "nbval-check-output",
+    "nbval-ignore-output",
+    "raises-exception",
+}
 EXERCISE = re.compile(r"^### (Exercise (\d\d)\.(\d+): \S.*)$", re.MULTILINE)
 MEDIAN, LONGEST = 6, 20  # lines of a code cell
 FEWEST, MOST = 3, 5  # exercises of a lesson
