@@ -121,6 +121,7 @@ COMMANDS = {
     "scores": "d2lseg.experiments train, then score",
     "own_data": "d2lseg.experiments own-data",
     "photos": "tools.photos score",
+    "photos_calibration": "tools.photos calibrate",
     "transfer": "tools.transfer train",
     "transfer_emoji": "tools.transfer emoji",
     "textbook": "benchmarks photos",

@@ -20,7 +20,11 @@ TAGS = {
     "raises-exception",
 }
 EXERCISE = re.compile(r"^### (Exercise (\d\d)\.(\d+): \S.*)$", re.MULTILINE)
+PROMPT = re.compile(
+    r"^\*\*Predict before you run[.:]?\*\*:?|(?<=[.!?)] )\*\*Predict before you run[.:]?\*\*:?", re.MULTILINE
+)
 MEDIAN, LONGEST = 6, 20  # lines of a code cell
+WORDS = 3000  # of a lesson, in its text cells
 FEWEST, MOST = 3, 5  # exercises of a lesson
 MANY, MANY_FEWEST = {"12_bug_hunt"}, 10  # these lessons are their exercises, and have no upper limit
 # Places of other machines than this one, which render.traces() does not know.
@@ -208,6 +212,41 @@ def anchors(path):
     return slugs | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
 
 
+def prompt_faults(book):
+    """A prompt offers options or a blank, ends its cell, and its answer comes in words after the output."""
+    faults, waiting = [], None
+    for index, cell in enumerate(book.cells):
+        found = tags(cell)
+        if "answer" in found:
+            if waiting is None:
+                faults.append(f"cell {index} is tagged 'answer', but no prompt comes before it")
+            waiting = None
+        if cell.cell_type == "markdown" and PROMPT.search(cell.source):
+            if waiting is not None:
+                faults.append(
+                    f"the prompt in cell {waiting} has no cell tagged 'answer' before the next prompt"
+                )
+            waiting, text = index, PROMPT.split(cell.source)[-1]
+            if "predict" not in found:
+                faults.append(f"cell {index} has a prompt, but not the tag 'predict'")
+            if not re.search(r"\bor\b|_{3}", text):
+                faults.append(
+                    f"the prompt in cell {index} has neither options nor a blank: {text.strip()[:60]!r}"
+                )
+            after = book.cells[index + 1] if index + 1 < len(book.cells) else None
+            if after is None or after.cell_type != "code":
+                faults.append(f"the prompt in cell {index} does not stand directly before its code")
+    if waiting is not None:
+        faults.append(f"the prompt in cell {waiting} has no cell tagged 'answer' after it")
+    return faults
+
+
+def word_faults(book):
+    """A notebook fills one class, and no more."""
+    words = sum(len(cell.source.split()) for cell in book.cells if cell.cell_type == "markdown")
+    return [f"{words} words, over {WORDS}"] if words > WORDS else []
+
+
 def size_faults(path):
     """Under 1 MB."""
     size = path.stat().st_size
@@ -235,4 +274,5 @@ def all_faults(path, root, repo):
         return faults + solution_faults(lesson, book)
     lessons = sorted(lesson.stem for lesson in path.parent.glob("*.ipynb"))
     following = next((lesson for lesson in lessons if lesson > name), None)  # None after the last lesson
+    faults += prompt_faults(book) + word_faults(book)
     return faults + frame_faults(book, name, following) + exercise_faults(book, name)

@@ -63,8 +63,10 @@ def sample_lesson(repo="o/n"):
             "**You will do**\n- x\n\n**You will learn** y\n\n**You need** z\n\n**Time** 1 minute"
         )
     )
-    cells += [new_markdown_cell("## 1. Look\n\n[up](#your-turn)"), code("6 * 7", "nbval-check-output", "42")]
-    cells.append(new_markdown_cell("## Your turn"))
+    prompt = "## 1. Look\n\n[up](#your-turn)\n\n**Predict before you run.** Is it 42, or less?"
+    cells += [new_markdown_cell(prompt, metadata={"tags": ["predict"]})]
+    cells += [code("6 * 7", "nbval-check-output", "42")]
+    cells.append(new_markdown_cell("It is 42.\n\n## Your turn", metadata={"tags": ["answer"]}))
     for k in (1, 2, 3):
         cells.append(new_markdown_cell(f"### Exercise 00.{k}: try\n\nDo it."))
         cells.append(code("answer = ...\ncheck.it(answer)", "exercise", f"{NOT_YET} Hint: think"))
@@ -209,6 +211,22 @@ BROKEN = {
     "link": (swap(3, "#your-turn", "gone.ipynb"), "gone.ipynb leads nowhere"),
     "anchor": (swap(3, "#your-turn", "#my-turn"), "to no heading"),
     "size": (show("x" * 1_000_000), "over 1 MB"),
+    "words": (swap(-1, "- x", "- " + "x " * 3000), "words, over 3000"),
+    "prompt without a choice": (swap(3, ", or less?", "?"), "neither options nor a blank"),
+    "prompt without a tag": (lambda a, b: a[3].metadata.clear(), "not the tag 'predict'"),
+    "prompt without an answer": (lambda a, b: a[5].metadata.clear(), "no cell tagged 'answer' after it"),
+    "prompt far from its code": (
+        lambda a, b: a.insert(4, new_markdown_cell("More.")),
+        "does not stand directly before its code",
+    ),
+    "two prompts, one answer": (
+        lambda a, b: a.__setitem__(slice(3, 3), a[3:5]),
+        "has no cell tagged 'answer' before the next prompt",
+    ),
+    "answer without a prompt": (
+        lambda a, b: a[2].metadata.update(tags=["answer"]),
+        "tagged 'answer', but no prompt",
+    ),
 }
 
 

@@ -160,6 +160,22 @@ def test_limits_are_measured(photo_folder, quick, capsys, monkeypatch):
     assert photos.at_scale(model, val, 1).miou == pytest.approx(whole.miou)
 
 
+def test_calibration_is_measured_and_a_temperature_helps(photo_folder, quick, tmp_path, capsys):
+    torch.manual_seed(0)
+    model = fcn.FCN32s(7, classes=seven.CLASSES).eval()
+    torch.nn.init.normal_(model.score.weight, std=1)  # sure, and mostly wrong
+    photos.calibrate(photo_folder, model, tmp_path / "calibration.csv")
+    rows = files.read_csv(tmp_path / "calibration.csv")
+    assert len(rows) == 2 * 2 * 10 and {row["photographs"] for row in rows} == {"as they are", "dark"}
+    errors = {}
+    for key in dict.fromkeys((row["photographs"], row["temperature"]) for row in rows):
+        own = [row for row in rows if (row["photographs"], row["temperature"]) == key]
+        table = torch.tensor([[float(row[k]) for k in ("pixels", "confidence", "right")] for row in own])
+        errors[key] = metrics.calibration_error(table.double())
+    before, after = (errors[key] for key in errors if key[0] == "as they are")
+    assert after < before and capsys.readouterr().out.count("calibration error") == 4
+
+
 # --- Real photographs ---
 
 

@@ -5,7 +5,8 @@ list that it was not trained on, so that the validation photographs have no part
 trains the chosen recipe on all of ``train_aug``, and resumes after an interruption. ``score`` scores a
 checkpoint on the validation photographs, with bootstrap intervals, and keeps the result in
 ``d2lseg/results/photos.csv``; ``table`` prints what is kept there. ``limits`` measures a checkpoint at other
-scales, on people of different sizes and on drawings. ``pack`` writes the file that ships, and ``draw`` the
+scales, on people of different sizes and on drawings; ``calibrate`` compares its confidence with its accuracy,
+and keeps the tables in ``d2lseg/results/photos_calibration.csv``. ``pack`` writes the file that ships, and ``draw`` the
 README's figure from it.
 
 The folder is in VOC layout, with the lists ``train``, ``train_aug`` (with the masks of SBD) and ``val``.
@@ -21,11 +22,13 @@ from pathlib import Path
 
 import matplotlib
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms.functional import InterpolationMode, resize
 
 from d2lseg import emojivoc, fcn, metrics, plotting, prediction, training, voc
+from d2lseg.classes import VOID
 from d2lseg.datasets import photos
 from d2lseg.engine import checkpoint, files
 
@@ -33,6 +36,7 @@ HELD_OUT = 3  # every third photograph of the official train list is kept from t
 PASSES = 1.2  # over the photographs in the search, with the crop of `BASE`; larger crops get fewer
 SHIPPED = Path(fcn.__file__).parent / "weights" / "photos.pt"
 FIGURE = Path(fcn.__file__).parents[1] / "docs" / "photos.jpg"
+CALIBRATION = Path(fcn.__file__).parent / "results" / "photos_calibration.csv"
 KEPT = Path(fcn.__file__).parent / "results" / "photos.csv"
 SIZES = {"up to 1 %": (0, 0.01), "1 to 5 %": (0.01, 0.05), "5 to 20 %": (0.05, 0.2), "over 20 %": (0.2, 1)}
 
@@ -70,6 +74,7 @@ RECIPES = {
     "crop 384, batch 4": replace(BASE, batch=4, crop=384),
 }
 CHOSEN = BASE
+COMMANDS = ("search", "train", "score", "table", "limits", "calibrate", "pack", "draw")
 
 
 def cross_entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
@@ -247,6 +252,41 @@ def limits(folder: Path, model: fcn.FCN) -> None:
     print(f"drawings, {len(scenes)} scenes of EmojiVOC: {metrics.scores(matrices(model, scenes).sum(0))}")
 
 
+def sampled(model: fcn.FCN, dataset: voc.VOCSegDataset, brightness: float) -> list[tuple[Tensor, Tensor]]:
+    """Return logits and labels of every fourth pixel in both directions, for each photograph."""
+    found = []
+    for image, label in (dataset[index] for index in range(len(dataset))):
+        logits = prediction.predict_logits(model, (brightness * image).to(torch.uint8))
+        found.append((logits[:, ::4, ::4].clone(), label[::4, ::4]))
+    return found
+
+
+def best_temperature(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Return the number that the logits should be divided by, for the lowest cross-entropy."""
+    logits = torch.cat([z.flatten(1).T for z, _ in pairs])  # (pixels, C)
+    labels = torch.cat([y.flatten() for _, y in pairs]).long()
+    temperatures = torch.linspace(0.5, 4, 141).tolist()
+    return min(temperatures, key=lambda t: float(F.cross_entropy(logits / t, labels, ignore_index=VOID)))
+
+
+def calibrate(folder: Path, model: fcn.FCN, kept: Path) -> None:
+    """Choose a temperature on every other photograph, and keep reliability tables of the others."""
+    rows = []
+    for name, brightness in {"as they are": 1.0, "dark": 0.4}.items():
+        pairs = sampled(model, validation(folder), brightness)
+        for t in (1.0, best_temperature(pairs[::2])):
+            table = torch.stack([metrics.reliability(z / t, y) for z, y in pairs[1::2]]).sum(0)
+            pixels, sure, right = table.sum(0).tolist()
+            print(
+                f"{name:12} T {t:.2f}: confidence {sure / pixels:.3f}, right {right / pixels:.3f}, "
+                f"calibration error {metrics.calibration_error(table):.3f}"
+            )
+            for pixels, sure, right in table.tolist():
+                row = {"photographs": name, "temperature": f"{t:.3f}", "pixels": f"{pixels:.0f}"}
+                rows.append(row | {"confidence": f"{sure:.1f}", "right": f"{right:.0f}"})
+    files.write_csv(kept, rows)
+
+
 def pack(model: fcn.FCN, path: Path = SHIPPED) -> Path:
     """Write a model with weights of 16 bits; the statistics of batch normalisation keep 32."""
     content = checkpoint.describe(model, **model.notes)
@@ -274,7 +314,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     matplotlib.use("Agg")
     parser = argparse.ArgumentParser(prog="python -m tools.photos", description=__doc__.split("\n\n")[0])
-    parser.add_argument("what", choices=("search", "train", "score", "table", "limits", "pack", "draw"))
+    parser.add_argument("what", choices=COMMANDS)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the photographs, in VOC layout")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="NAME")
     parser.add_argument("--epochs", type=float, default=30, help="length of train (default: %(default)s)")
@@ -298,6 +338,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(table(files.read_csv(KEPT)))
     elif options.what == "limits":
         limits(options.data, fcn.load(trained))
+    elif options.what == "calibrate":
+        calibrate(options.data, fcn.load(trained), CALIBRATION)
     elif options.what == "pack":
         print(pack(fcn.load(trained)))
     else:
