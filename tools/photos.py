@@ -6,8 +6,8 @@ trains the chosen recipe on all of ``train_aug``, and resumes after an interrupt
 checkpoint on the validation photographs, with bootstrap intervals, and keeps the result in
 ``d2lseg/results/photos.csv``; ``table`` prints what is kept there. ``limits`` measures a checkpoint at other
 scales, on people of different sizes and on drawings; ``calibrate`` compares its confidence with its accuracy,
-and keeps the tables in ``d2lseg/results/photos_calibration.csv``. ``pack`` writes the file that ships, and ``draw`` the
-README's figure from it.
+and keeps the tables in ``d2lseg/results/photos_calibration.csv``. ``pack`` writes the file that ships, and
+``draw`` the README's figure from it.
 
 The folder is in VOC layout, with the lists ``train``, ``train_aug`` (with the masks of SBD) and ``val``.
 """
