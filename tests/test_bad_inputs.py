@@ -299,7 +299,7 @@ def _(bench):
     assert absent(("train and val", ": a;"), str(fault)) == []
 
 
-@row("folder-missing", FileNotFoundError, names=("--data", "SET/nowhere", "data/README.md"))
+@row("folder-missing", FileNotFoundError, names=("--data", "SET/nowhere", "docs/command-line.md"))
 def _(bench):
     common.dataset(str(bench.folder / "nowhere"))
 
@@ -418,8 +418,29 @@ def _(bench):
 
 @row("image-alpha")
 def _(bench):
-    Image.new("RGBA", (40, 24), (10, 20, 30, 0)).save(bench.image_a, "PNG")
+    image = Image.new("RGBA", (40, 24), (10, 20, 30, 255))
+    image.putpixel((20, 12), (10, 20, 30, 0))
+    image.save(bench.image_a, "PNG")
     assert first_image(bench)[:, 12, 20].tolist() == [255, 255, 255]
+
+
+@row("image-infrared-as-alpha", ValueError, read_all, names=(IMAGE_A, "tagged as transparency", "alone"))
+def _(bench):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
+    Image.fromarray(noise).save(bench.image_a, "PNG")
+
+
+@row("image-all-transparent", ValueError, read_all, names=(IMAGE_A, "transparent everywhere", "alone"))
+def _(bench):
+    Image.new("RGBA", (40, 24), (10, 20, 30, 0)).save(bench.image_a, "PNG")
+
+
+@row("image-capital-suffix")
+def _(bench):
+    bench.image_a.rename(bench.image_a.with_suffix(".JPG"))
+    bench.mask.rename(bench.mask.with_suffix(".PNG"))
+    assert first_image(bench).shape == (3, 24, 40)
+    assert doctor.examine(bench.folder).faults == []
 
 
 @row("image-animated")
