@@ -17,13 +17,18 @@ from ..engine.images import is_image_file
 from .shapes import FARTHEST, HOLE_LABEL, VOID_LABELS
 from .sources import LISTS, Item, Pair, Source, dict_of, image_form, left_out
 
-INSTALL = "pip install 'd2lseg[import]', or pip install pycocotools"
+INSTALL = "pip install pycocotools, which the extra d2lseg[import] holds too"
+PARTS = ("images", "annotations", "categories")
 
 
 def is_coco(content: Any) -> bool:
     """Tell whether the content of a JSON file is COCO's: it has images, annotations and categories."""
-    keys = ("images", "annotations", "categories")
-    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys)
+    return not missing_parts(content)
+
+
+def missing_parts(content: Any) -> list[str]:
+    """Return which of COCO's three lists the content of a JSON file lacks."""
+    return [part for part in PARTS if not isinstance(dict_of(content).get(part), list)]
 
 
 def coco_source(folder: Path, files: Mapping[Path, dict[str, Any]]) -> Source:

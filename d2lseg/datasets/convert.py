@@ -99,7 +99,7 @@ def import_dataset(
     items, mapped = unique_items(found.items), options.get("mapping") or ()
     with folder_written_whole(out) as draft:
         result = ClassList(table.names, table.colours)
-        write_classes(draft / CLASSES_FILE, result)
+        _write_classes(draft, result, source)
         kept, errors, examination = write_pairs(draft, items, table, result)
         whole = [*_twice(items), *examination.findings(source, None if VOID in mapped else result)]
         parts = [] if skip_bad else found.findings
@@ -208,8 +208,16 @@ def _table(
     try:
         ClassList(table.names, table.colours)
     except ValueError as error:
-        raise ValueError(f"{classes if isinstance(classes, (str, Path)) else source}: {error}") from error
+        raise ValueError(f"{source}: {error} (classes from {where})") from error
     return table, where, _background(table.names, source) if found.names is not None else []
+
+
+def _write_classes(draft: Path, classes: ClassList, source: str | Path) -> None:
+    """Write the list of classes; an error names the source, and not the draft."""
+    try:
+        write_classes(draft / CLASSES_FILE, classes)
+    except ValueError as error:
+        raise ValueError(f"{source}: {str(error).removeprefix(f'{draft / CLASSES_FILE}: ')}") from error
 
 
 def _background(names: Sequence[str], source: str | Path) -> list[Finding]:

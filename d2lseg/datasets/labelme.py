@@ -89,6 +89,8 @@ def _find_image(path: Path, content: Mapping[str, Any]) -> tuple[Path | bytes, P
     beside = sorted(path.parent.iterdir()) if found is None else []
     # a disk that tells capitals apart, and a camera that writes .JPG
     same = [other for other in beside if other.name.lower() == places[1].name.lower()]
+    if not said:  # no path at all: the image of the JSON file's own name
+        same = [other for other in beside if other.stem == path.stem and is_image_file(other)]
     if found is None and len(same) == 1:
         found = same[0]
     if found is not None:

@@ -220,8 +220,8 @@ def _hint(found: Sequence[int], num_classes: int) -> str:
     values = [value for value in found if value != VOID]
     if len(values) > num_classes + 1:
         return (
-            f"It holds {len(found)} values for {num_classes} classes: was it resized smoothly, or saved as JPEG "
-            "in between? If they are right, map each with --map OLD:NEW"
+            f"It holds {len(found)} values for {num_classes} classes: was it resized smoothly, or saved as "
+            "JPEG in between? If they are right, map each with --map OLD:NEW"
         )
     first = 0 if len(values) <= num_classes else -1
     new = [VOID if index < 0 else index for index in range(first, first + len(values))]

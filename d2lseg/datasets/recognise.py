@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..engine.files import user_path
-from .coco import coco_source, is_coco
+from .coco import coco_source, is_coco, missing_parts
 from .examination import Finding, some
 from .labelme import is_labelme, labelme_source
 from .pairs import pair_source
@@ -72,6 +72,10 @@ def _json_source(
     contents = {path: load_json(path) for path in paths}
     coco = {path: content for path, content in contents.items() if is_coco(content)}
     shapes = [path for path in paths if is_labelme(contents[path])]
+    for path, content in contents.items():
+        missing = missing_parts(content)
+        if len(missing) == 1 and path not in shapes:
+            raise ValueError(f"{path}: COCO's file, but without a list of {missing[0]}; export it again")
     # what cannot be read, or lies beside an image of its name, was meant to be LabelMe's too
     broken = [
         p for p in paths if p not in coco and p not in shapes and (contents[p] is None or _has_image(p))
