@@ -45,7 +45,7 @@ class Finding:
 class BadFiles(ValueError):
     """Several faults of a dataset, which `findings` lists; nothing was written."""
 
-    def __init__(self, place: str | Path, findings: Sequence[Finding]) -> None:
+    def __init__(self, place: str | Path, findings: Sequence[Finding] = ()) -> None:
         self.findings = list(findings)
         lines = "\n".join(map(str, findings))
         super().__init__(f"{place}: {len(self.findings)} faults; nothing was written\n{lines}")
@@ -142,16 +142,11 @@ class Examination:
         )
         if classes is not None and classes.colours is not None:
             return []  # each palette has been compared with these colours
-        findings = []
         for index, colours in sorted(self._palettes.items()):
-            if len(colours) > 1:
-                each = " and ".join(
-                    f"{colour} in {some(files, 2)}" for colour, files in list(colours.items())[:3]
-                )
-                findings.append(
-                    Finding(f"{place}: the palettes give index {index} the colours {each}", advice)
-                )
-            elif index and BLACK in colours and BLACK not in self._palettes.get(0, {}):
+            if len(colours) > 1:  # one index is enough: the others follow from it
+                each = " and ".join(f"{colour} in {some(files, 2)}" for colour, files in colours.items())
+                return [Finding(f"{place}: the palettes give index {index} the colours {each}", advice)]
+            if index and BLACK in colours and BLACK not in self._palettes.get(0, {}):
                 what = f"{place}: the palettes put black on index {index}, and another colour on 0"
-                findings.append(Finding(f"{what}, the background: {some(colours[BLACK])}", advice))
-        return findings
+                return [Finding(f"{what}, the background: {some(colours[BLACK])}", advice)]
+        return []
