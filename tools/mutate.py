@@ -2,9 +2,10 @@
 
 ``python -m tools.mutate --count 5000 --seed 1`` prints how the cases ended. A case is determined by its
 number. It damages one file of a small valid dataset, export or checkpoint, and passes it to its readers:
-`VOCSegDataset`, `doctor`, `fcn.load`, `prediction.predict` or the importer. Each of them must return a result, or
-raise a ValueError, FileNotFoundError or PermissionError that names a file. Anything else is a surprise, and so is a case that
-uses gigabytes of memory. ``python -m tools.mutate --only CASE`` repeats a case.
+`VOCSegDataset`, `doctor`, `fcn.load`, `prediction.predict` or the importer. Each of them must return a
+result, or raise a ValueError, FileNotFoundError or PermissionError that names a file. Anything else is a
+surprise, and so is a case that uses gigabytes of memory. ``python -m tools.mutate --only CASE`` repeats a
+case.
 
 The cases run in a separate process, so that a hang or a crash is noticed and the remaining cases still run.
 """
