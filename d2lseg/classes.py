@@ -105,12 +105,13 @@ def _parse(text: str) -> ClassList:
     return ClassList(table.names, table.colours)
 
 
-def write_classes(path: str | Path, classes: ClassList) -> Path:
+def write_classes(path: str | Path, classes: ClassList | Sequence[str]) -> Path:
     """Write a file that `read_classes` reads as the same classes, with their own colours if they have any.
 
     In a dataset's folder its name is ``classes.txt``. A name that would be read back as another one raises a
     ValueError: with a line break, spaces at an end, or three numbers at the end like a colour.
     """
+    classes = as_class_list(classes)
     colours: Sequence[tuple[int, ...]] = classes.colours or [()] * len(classes.names)
     rows = zip(classes.names, colours, strict=True)
     text = "".join(f"{' '.join(map(str, (name, *colour)))}\n" for name, colour in rows)

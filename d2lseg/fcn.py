@@ -54,9 +54,9 @@ class Standardize(nn.Module):
             If the shape is not (N, 3, H, W).
         """
         if not isinstance(images, Tensor) or images.dtype != torch.uint8:
-            found = images.dtype if isinstance(images, Tensor) else type(images)
+            found = images.dtype if isinstance(images, Tensor) else f"{type(images)}, no tensor"
             raise TypeError(
-                f"expected a tensor of uint8 pixels (0..255), got {found}: the model itself divides by 255 "
+                f"expected uint8 pixels (0..255), got {found}: the model itself divides by 255 "
                 "and standardises, so give it images as they were read"
             )
         if images.ndim != 4 or images.shape[1] != 3:

@@ -210,16 +210,6 @@ def _check_scale(scale: Sequence[float]) -> None:
         raise ValueError(f"scale is {scale!r}; expected (low, high) with 0 < low <= high, such as (0.5, 2)")
 
 
-def _crop_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Read a crop's size, where one number stands for a square."""
-    two = (size, size) if isinstance(size, int) else size
-    if two is None:
-        return None
-    if isinstance(two, str) or len(two) != 2 or not all(isinstance(n, int) and n >= 1 for n in two):
-        raise ValueError(f"crop_size is {size!r}; expected (height, width), both at least 1")
-    return two[0], two[1]
-
-
 class VOCSegDataset(Dataset):
     """Images and labels of one list of a folder in VOC layout, read when they are needed.
 
@@ -272,7 +262,7 @@ class VOCSegDataset(Dataset):
             )
         self.voc_dir, self.split, self.target_transform = user_path(voc_dir), split, target_transform
         voc_dir = self.voc_dir
-        self.crop_size, self.flip, self.seed = _crop_size(crop_size), flip, seed
+        self.crop_size, self.flip, self.seed = sampling.crop_size(crop_size), flip, seed
         self.scale, self.jitter = scale, jitter
         self.class_list = as_class_list(classes) if classes else folder_classes(voc_dir)
         self.classes = self.class_list.names

@@ -898,7 +898,7 @@ def _(bench):
             assert torch.equal(prediction.predict(bench.model, image), want)
 
 
-@row("model-array", TypeError, names=("numpy.ndarray", "tensor of uint8"))
+@row("model-array", TypeError, names=("numpy.ndarray", "no tensor", "uint8"))
 def _(bench):
     bench.model(bench.image[None].numpy())
 

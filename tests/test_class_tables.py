@@ -19,6 +19,8 @@ COLOURED = {
     "CSV": "name,r,g,b\nbackground,0,0,0\nleaf,48,112,32\nstem 2,9,8,7\n",
     "CSV in words": "id, class, red, green, blue\n2,stem 2,9,8,7\n0,background,0,0,0\n1,leaf,48,112,32\n",
     "CSV without header": "background,0,0,0\nleaf,48,112,32\nstem 2,9,8,7\n",
+    "CVAT, background last": "leaf:48,112,32::\nstem 2:9,8,7::\nbackground:0,0,0::\n",
+    "CSV with semicolons": "Name;R;G;B\nbackground;0;0;0\nleaf;48;112;32\nstem 2;9;8;7\n",
     "CVAT with void": "background:0,0,0::\nignored:224,224,192::\nleaf:48,112,32::\nstem 2:9,8,7::\n",
 }
 BARE = {
@@ -26,6 +28,7 @@ BARE = {
     "LabelMe": "__ignore__\n_background_\nleaf\nstem 2\n",
     "Roboflow": "Pixel Value, Class\n0, background\n1, leaf\n2, stem 2\n",
     "numbered": "0: background\n1: leaf\n2: stem 2\n",
+    "numbers behind": "background: 0\nstem 2: 2\nleaf: 1\n",
     "numbered, void last": "0 background\n1 leaf\n2 stem 2\n255 void\n",
     "JSON list": json.dumps(NAMES),
     "JSON object": json.dumps({"1": "leaf", "0": "background", "2": "stem 2"}),

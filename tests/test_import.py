@@ -809,3 +809,16 @@ def test_a_labelme_file_without_a_path_means_the_image_of_its_name(tmp_path):
     for name in "ab":
         labelme(source / f"{name}.json", SQUARE, imagePath=None)
     assert len(read(imported(source, tmp_path).folder)) == 2
+
+
+def test_a_background_of_255_is_told_too(tmp_path):
+    source = masks_of(tmp_path / "set", lambda i: Image.fromarray(label_of(i, (1, 255))))
+    with pytest.raises(ValueError, match=r"1 and 255, .* if 255 is the background, .*--map 1:1 255:0"):
+        imported(source, tmp_path, ["background", "cup"])
+
+
+def test_coco_images_of_one_name_in_two_folders_keep_both(tmp_path):
+    coco(tmp_path / "set" / "c.json", ["day1/a.jpg", "day2/a.jpg", "b.jpg"], [(0, 1, BOX), (1, 3, BOX)])
+    for seed, name in enumerate(("day1/a", "day2/a", "b")):
+        photo(tmp_path / "set" / f"{name}.jpg", seed=seed)
+    assert set(read(imported(tmp_path / "set", tmp_path).folder)) == {"day1_a", "day2_a", "b"}

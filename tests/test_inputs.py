@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 from voc_layout import make_folder
 
-from d2lseg import emojivoc, fcn, prediction, voc
+from d2lseg import classes, emojivoc, fcn, prediction, voc
+from d2lseg.datasets import doctor
 from d2lseg.engine import files, images
 from d2lseg.engine.images import as_indices, as_rgb, oddities
 
@@ -73,15 +74,29 @@ def test_what_is_no_image_is_refused_in_one_sentence(image):
 
 
 def test_an_array_in_the_model_gets_a_sentence_that_says_what_is_missing():
-    with pytest.raises(TypeError, match=r"a tensor of uint8 pixels .*numpy\.ndarray"):
-        fcn.Normalize()(np.zeros((1, 3, 4, 4), np.uint8)) if hasattr(fcn, "Normalize") else fcn.FCN32s(2)(
-            np.zeros((1, 3, 4, 4), np.uint8)
-        )
+    with pytest.raises(TypeError, match=r"uint8 pixels .*numpy\.ndarray.* no tensor"):
+        fcn.FCN32s(2)(np.zeros((1, 3, 4, 4), np.uint8))
+
+
+def test_an_image_or_an_open_file_may_be_read(path):
+    want = voc.read_image(path)
+    with path.open("rb") as file:
+        assert torch.equal(voc.read_image(file), want)
+    assert torch.equal(voc.read_image(Image.open(path)), want)
+
+
+def test_a_list_of_names_goes_wherever_a_class_list_goes(tmp_path):
+    make_folder(tmp_path)
+    names = [f"thing {i}" for i in range(21)]
+    assert doctor.examine(tmp_path, names).classes.names == tuple(names)
+    path = classes.write_classes(tmp_path / "classes.txt", names)
+    assert classes.read_classes(path).names == tuple(names)
 
 
 def test_one_number_is_a_square_crop_and_a_list_of_names_is_a_class_list(tmp_path):
     make_folder(tmp_path)
     data = voc.VOCSegDataset(tmp_path, crop_size=16, classes=list(voc.VOC_CLASSES))
+    assert voc.VOCSegDataset(tmp_path, crop_size=np.int64(8)).crop_size == (8, 8)
     assert data[0][1].shape == (16, 16) and data.classes == voc.VOC_CLASSES
     names = [f"thing {i}" for i in range(21)]
     loaders = voc.load_data_voc(tmp_path, 2, 16, num_workers=0, classes=names)

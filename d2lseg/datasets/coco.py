@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,11 @@ def coco_source(folder: Path, files: Mapping[Path, dict[str, Any]]) -> Source:
         with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
             coco.createIndex()
         names = {category["id"]: category["name"] for category in content["categories"]}
-        split = _split_of(path)
+        split, ids = _split_of(path), _ids(content["images"])
         for record in coco.imgs.values():
             read = functools.partial(_read, path, coco, record, names, images)
-            items.append(Item(Path(record["file_name"].replace("\\", "/")).stem, path, read, split))
-        images.named.update(Path(record["file_name"].replace("\\", "/")).name for record in content["images"])
+            items.append(Item(ids[record["id"]], path, read, split))
+        images.named.update(_file(record).name for record in content["images"])
     others = [path for path in images.all() if path.name not in images.named]
     annotations = sum(len(content["annotations"]) for content in files.values())
     return Source(
@@ -73,6 +74,18 @@ def coco_source(folder: Path, files: Mapping[Path, dict[str, Any]]) -> Source:
         names=functools.partial(_names, tuple(files.values())),
         findings=left_out(folder, "image", others, "no COCO file names them"),
     )
+
+
+def _file(record: Mapping[str, Any]) -> Path:
+    """Return the path that a record of an image names."""
+    return Path(record["file_name"].replace("\\", "/"))
+
+
+def _ids(records: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Choose the ID of each image: its name, with its folders where names come twice."""
+    count = Counter(_file(record).stem for record in records)
+    whole = {record["id"]: "_".join(_file(record).with_suffix("").parts) for record in records}
+    return {r["id"]: _file(r).stem if count[_file(r).stem] == 1 else whole[r["id"]] for r in records}
 
 
 def _names(contents: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

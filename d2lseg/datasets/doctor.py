@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import voc
-from ..classes import VOID, ClassList, read_classes
+from ..classes import VOID, ClassList, as_class_list, read_classes
 from ..engine import images
 from ..engine.files import user_path
 from ..engine.layout import (
@@ -34,6 +34,7 @@ from ..engine.layout import (
 from .examination import Examination, Finding, some
 
 SPLITS = ("train", "val")
+Classes = str | Path | ClassList | Sequence[str]
 VOC2012_COUNTS = {"train": 1464, "val": 1449}
 SMALL = 32  # pixels; one cell of a network's coarsest map
 # replaces a list of classes that cannot be read, so that masks can still be opened and counted
@@ -83,15 +84,15 @@ class Report:
         return [finding for finding in self.findings if not finding.warning]
 
 
-def examine(voc_dir: str | Path, classes: str | Path | None = None, progress: bool = False) -> Report:
+def examine(voc_dir: str | Path, classes: Classes | None = None, progress: bool = False) -> Report:
     """Check a whole dataset, no matter what is wrong with it.
 
     Parameters
     ----------
     voc_dir : str or Path
         A folder in VOC layout.
-    classes : str or Path, optional
-        A file with the classes; by default those that `voc.folder_classes` finds.
+    classes : path, ClassList or names, optional
+        The classes, or a file with them; by default those that `voc.folder_classes` finds.
     progress : bool
         Show a progress bar.
     """
@@ -115,9 +116,12 @@ def examine(voc_dir: str | Path, classes: str | Path | None = None, progress: bo
     return Report(findings, splits, table)
 
 
-def check_classes(folder: Path, path: str | Path | None = None) -> tuple[ClassList, list[Finding]]:
-    """Read the classes from a file, or from the folder; if that fails, return a list that fits any index."""
-    table, findings = _attempt(voc.folder_classes, folder) if path is None else _attempt(read_classes, path)
+def check_classes(folder: Path, path: Classes | None = None) -> tuple[ClassList, list[Finding]]:
+    """Take the classes, from a file or from the folder; if that fails, return a list that fits any index."""
+    if path is None:
+        table, findings = _attempt(voc.folder_classes, folder)
+    else:
+        table, findings = _attempt(read_classes if isinstance(path, (str, Path)) else as_class_list, path)
     return table or _ANY, findings
 
 

@@ -131,8 +131,11 @@ class Examination:
             return [Finding(what, advice, warning=True)]
         others = f"{present[0]} and {VOID}" if present else f"{VOID} alone"
         what = f"{place}: the masks hold {others}, and {VOID} means void: no {some(absent)} can be learned"
-        mapping = f"--map 0:0 {VOID}:1"
-        return [Finding(what, f"if {VOID} is the foreground, import the masks again with {mapping}")]
+        if present and present[0]:
+            advice = f"if {VOID} is the background, import the masks again with --map {present[0]}:1 {VOID}:0"
+        else:
+            advice = f"if {VOID} is the foreground, import the masks again with --map 0:0 {VOID}:1"
+        return [Finding(what, advice)]
 
     def _palette_findings(self, place: str | Path, classes: ClassList | None) -> list[Finding]:
         """Look for palettes that contradict each other, or that put black on an index above 0."""

@@ -102,10 +102,13 @@ def _rows(text: str) -> list[Row]:
         lines
         and all(line.startswith("#") or re.fullmatch(r"[^:]+:[\d, ]*:[^:]*:[^:]*", line) for line in lines)
     ):
-        return [_cvat_row(line) for line in lines if not line.startswith("#")]
-    header = [cell.strip().lower() for cell in lines[0].split(",")] if lines else []
-    if len(header) > 1 and set(header) & set(NAME_HEADS):
-        return _csv_rows(lines[1:], header)
+        rows = [_cvat_row(line) for line in lines if not line.startswith("#")]
+        # its masks are read by colour, so that the order is free, and class 0 is the background here
+        return sorted(rows, key=lambda row: row.name.lower() not in ("background", BACKGROUND))
+    for mark in (",", ";", "\t"):
+        header = [cell.strip().lower() for cell in lines[0].split(mark)] if lines else []
+        if len(header) > 1 and set(header) & set(NAME_HEADS):
+            return _csv_rows(lines[1:], header, mark)
     return _numbered([_plain_row(line) for line in lines])
 
 
@@ -124,7 +127,10 @@ def _plain_row(line: str) -> Row:
 
 
 def _numbered(rows: list[Row]) -> list[Row]:
-    """Take the numbers off rows like ``0: road`` or ``0,road`` if each row has one."""
+    """Take the numbers off rows like ``0: road``, ``0,road`` or ``road: 0`` if each row has one."""
+    behind = [re.fullmatch(r"(\D.*?)\s*[:,;=]\s*(\d{1,5})", row.name) for row in rows]
+    if len(rows) > 1 and all(behind) and len({match[2] for match in behind if match}) == len(rows):
+        return [Row(m[1], int(m[2]), row.colour) for m, row in zip(behind, rows, strict=True) if m]
     matches = [re.fullmatch(r"(\d{1,5})(?:\s*[:,;.)]\s*|\s+)(\S.*)", row.name) for row in rows]
     if len(rows) < 2 or not all(matches):
         return rows
@@ -143,14 +149,14 @@ def _cvat_row(line: str) -> Row:
     return Row(name.strip(), None, _colour(numbers.groups()[:3]))
 
 
-def _csv_rows(lines: Sequence[str], header: Sequence[str]) -> list[Row]:
+def _csv_rows(lines: Sequence[str], header: Sequence[str], mark: str) -> list[Row]:
     """Read the lines below a CSV header that names the columns."""
     place = {head: i for i, head in enumerate(header)}
     name = next(place[head] for head in NAME_HEADS if head in place)
     value = next((place[head] for head in VALUE_HEADS if head in place), None)
     colour = next(([place[c] for c in three] for three in COLOUR_HEADS if set(three) <= set(place)), None)
     rows = []
-    for cells in csv.reader(lines, skipinitialspace=True):
+    for cells in csv.reader(lines, delimiter=mark, skipinitialspace=True):
         try:
             three = _colour([cells[i].strip() for i in colour]) if colour else None
             rows.append(Row(cells[name].strip(), None if value is None else int(cells[value]), three))

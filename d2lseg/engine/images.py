@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -73,6 +73,8 @@ def read_rgb(path: str | Path) -> Tensor:
     FileNotFoundError, PermissionError, ValueError
         As in `open_image`; a ValueError also if brightness is stored as floats or beyond 16 bits.
     """
+    if not isinstance(path, (str, os.PathLike)):  # an image by mistake, or an open file
+        return as_rgb(path)
     with open_image(path, upright=True) as image:
         planes, shape = _planes(image, path)
     del image  # two copies of a large photo at a time are enough
@@ -103,6 +105,8 @@ def as_rgb(image: AnyImage) -> Tensor:
     """
     if isinstance(image, (str, os.PathLike)):
         return read_rgb(image)
+    if hasattr(image, "read") and not isinstance(image, Image.Image):  # a file that is open
+        image = Image.open(cast(BinaryIO, image))
     shape = tuple(getattr(image, "shape", ()))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size:
         if len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)):
