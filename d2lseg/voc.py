@@ -112,6 +112,7 @@ def label2image(label: Tensor, colormap: Sequence[Sequence[int]] = VOC_COLORMAP)
 
     `colormap` holds one RGB triple a class. An index without a colour raises a ValueError with its position.
     """
+    label = torch.as_tensor(label)
     if label.ndim != 2 or label.is_floating_point():
         raise ValueError(f"expected integer indices (H, W), got {label.dtype} {tuple(label.shape)}")
     images.check_indices(label.cpu().numpy(), len(colormap), VOID, "label")

@@ -431,6 +431,7 @@ LAYOUTS = {
     "both lossless": ("{}.png", "{}_label.png"),
     "other formats": ("images/{}.tif", "masks/{}.bmp"),
     "CVAT": ("JPEGImages/{}.png", "SegmentationClass/{}.png"),
+    "Cityscapes": ("leftImg8bit/town/{}_leftImg8bit.png", "gtFine/town/{}_gtFine_labelIds.png"),
     "below": ("img_dir/{}.jpg", "ann_dir/{}.png"),
 }
 
@@ -453,7 +454,7 @@ def test_pairs_are_found_in_every_layout(tmp_path, layout):
     labels = pair(tmp_path / "set", LAYOUTS[layout], names)
     (tmp_path / "set" / "classes.txt").write_text("\n".join(NAMES))
     result = imported(tmp_path / "set", tmp_path)
-    found = read(result.folder)
+    found = {name.removeprefix("town_"): label for name, label in read(result.folder).items()}
     assert found.keys() == labels.keys() and result.findings == []
     assert all(np.array_equal(found[name], labels[name]) for name in labels)
 
@@ -587,6 +588,11 @@ def test_what_is_in_no_known_form_says_what_would_be(tmp_path):
     photo(tmp_path / "set" / "a.jpg")
     with pytest.raises(ValueError, match="nothing that is known here; expected LabelMe's or COCO's"):
         recognise(tmp_path / "set")
+    (tmp_path / "export.zip").write_bytes(b"PK")
+    with pytest.raises(
+        ValueError, match=r"export\.zip: nothing that is known here; .* Unpack an archive first"
+    ):
+        recognise(tmp_path / "export.zip")
     with pytest.raises(FileNotFoundError, match="none: no such file or folder"):
         recognise(tmp_path / "none")
 
@@ -736,6 +742,7 @@ def test_unused_bits_are_told_by_importer_and_doctor(tmp_path):
     [
         ((1, 2, 3), r"value 3 at .* It holds 1, 2, 3; .*--map 1:0 2:1 3:2"),
         ((0, 1, 2, 3), r"--map 0:255 1:0 2:1 3:2"),
+        ((0, 128, 255), r"--map 0:0 128:1 255:2"),
         (range(0, 250, 9), "28 values for 3 classes: was it resized smoothly, or saved as JPEG"),
     ],
 )

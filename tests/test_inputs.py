@@ -136,6 +136,11 @@ def test_a_label_that_cannot_be_written_is_explained(label, words):
         as_indices(label, "write_mask")
 
 
+def test_an_array_is_painted_as_a_tensor_is():
+    label = np.array([[0, 1], [255, 2]])
+    assert torch.equal(voc.label2image(label), voc.label2image(torch.from_numpy(label)))
+
+
 def test_the_home_folder_has_its_short_name_everywhere(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

@@ -217,7 +217,8 @@ def _renumbered(
 
 def _hint(found: Sequence[int], num_classes: int) -> str:
     """Say what a mask with values that are no classes may need."""
-    values = [value for value in found if value != VOID]
+    # as many values as classes, 255 among them: then it is one of the classes
+    values = [value for value in found if value != VOID or len(found) == num_classes]
     if len(values) > num_classes + 1:
         return (
             f"It holds {len(found)} values for {num_classes} classes: was it resized smoothly, or saved as "

@@ -24,7 +24,7 @@ IMAGE_FOLDERS = (
 )  # fmt: skip
 MASK_FOLDERS = (
     "segmentationclass", "segmentationclasspng", "masks", "mask", "labels", "label", "annotations",
-    "annotation", "ann_dir", "ann", "gt", "groundtruth", "ground_truth", "msk", "segmentation",
+    "annotation", "ann_dir", "ann", "gt", "gtfine", "groundtruth", "ground_truth", "msk", "segmentation",
     "segmentations", "targets",
 )  # fmt: skip
 MASK_ENDS = (

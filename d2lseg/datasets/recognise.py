@@ -47,9 +47,9 @@ def recognise(
     if not place.exists():
         raise FileNotFoundError(f"{place}: no such file or folder; check the path")
     folder = place if place.is_dir() else place.parent
-    paths = [place] if place.is_file() else []
+    paths = [place] if place.is_file() and place.suffix.lower() == ".json" else []
     found = None
-    if masks is None and form != "pairs":
+    if masks is None and form != "pairs" and (paths or place.is_dir()):
         paths = paths or sorted(p for p in folder.rglob("*.json") if not p.name.startswith("."))
         found = _json_source(folder, paths, form, line_width)
     if found is None and place.is_dir() and form in (None, "pairs"):
