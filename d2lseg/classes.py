@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from .engine.class_tables import VOID_COLOR as VOID_COLOR
+from .engine.class_tables import parse_classes
 from .engine.files import read_text, written_whole
 from .engine.labels import VOID
 
@@ -23,7 +24,6 @@ VOC_COLORMAP = (
     (64, 128, 128), (192, 128, 128), (0, 64, 0), (128, 64, 0), (0, 192, 0), (128, 192, 0), (0, 64, 128),
 )  # fmt: skip
 
-VOID_COLOR = (224, 224, 192)
 Colormap = tuple[tuple[int, int, int], ...]  # one RGB triple per class
 
 
@@ -74,13 +74,19 @@ class ClassList:
         return self.colours or voc_colormap(len(self.names))
 
 
+def as_class_list(classes: ClassList | Sequence[str]) -> ClassList:
+    """Return a list of class names as a `ClassList`, and a `ClassList` as it is."""
+    return classes if isinstance(classes, ClassList) else ClassList(tuple(classes))
+
+
 VOC = ClassList(VOC_CLASSES, VOC_COLORMAP)
 
 
 def read_classes(path: str | Path) -> ClassList:
     """Read a UTF-8 text file with one class name a line, background first; blank lines do not count.
 
-    A colour may follow each name: ``road 128 64 128``. A ValueError names the file and what is wrong in it.
+    A colour may follow each name: ``road 128 64 128``. The tables of LabelMe, CVAT and others are read too,
+    see `engine.class_tables`. A ValueError names the file and what is wrong in it.
     """
     text = read_text(path, advice="expected one class name a line, background first")
     try:
@@ -90,27 +96,22 @@ def read_classes(path: str | Path) -> ClassList:
 
 
 def _parse(text: str) -> ClassList:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    matches = [re.fullmatch(r"(.+?)\s+(\d+)\s+(\d+)\s+(\d+)", line) for line in lines]
-    names = tuple(match[1] if match else line for match, line in zip(matches, lines, strict=True))
-    # a number of more than 9 digits is too large anyway
-    colours = tuple((int(m[2][:9]), int(m[3][:9]), int(m[4][:9])) for m in matches if m)
-    strange = next((name for name in names if any(c < " " or c == "\x7f" for c in name)), None)
-    if strange is not None:
-        raise ValueError(f"control characters in {strange[:40]!r}; expected text with one class name a line")
-    if any(value > 255 for colour in colours for value in colour):
-        raise ValueError("a colour has a value above 255; expected red, green and blue in 0..255")
-    if colours and len(colours) != len(names):
-        raise ValueError(f"{len(colours)} of {len(names)} lines have a colour; expected all or none")
-    return ClassList(names, colours or None)
+    table = parse_classes(text)
+    if table.values and table.values != tuple(range(len(table.names))):
+        raise ValueError(
+            f"it gives the classes the values {', '.join(map(str, table.values))[:80]}; expected 0, 1, 2 and "
+            "so on. python -m d2lseg data import renumbers the masks"
+        )
+    return ClassList(table.names, table.colours)
 
 
-def write_classes(path: str | Path, classes: ClassList) -> Path:
+def write_classes(path: str | Path, classes: ClassList | Sequence[str]) -> Path:
     """Write a file that `read_classes` reads as the same classes, with their own colours if they have any.
 
     In a dataset's folder its name is ``classes.txt``. A name that would be read back as another one raises a
     ValueError: with a line break, spaces at an end, or three numbers at the end like a colour.
     """
+    classes = as_class_list(classes)
     colours: Sequence[tuple[int, ...]] = classes.colours or [()] * len(classes.names)
     rows = zip(classes.names, colours, strict=True)
     text = "".join(f"{' '.join(map(str, (name, *colour)))}\n" for name, colour in rows)

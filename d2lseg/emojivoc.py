@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from .classes import VOC_CLASSES, VOID
 from .engine.backgrounds import Rng, draw_background, ramp
-from .engine.files import data_dir, folder_written_whole
+from .engine.files import data_dir, folder_written_whole, make_folder
 from .voc import write_mask
 
 STYLES = ("fluent", "twemoji")
@@ -361,7 +361,7 @@ def prepare(
     folder = root / _folder_name(recipe)
     if _is_complete(folder, recipe):
         return folder
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     _check_place(root, folder, n_train + n_val)
     try:
         with folder_written_whole(folder) as draft:

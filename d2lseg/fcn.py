@@ -53,10 +53,11 @@ class Standardize(nn.Module):
         ValueError
             If the shape is not (N, 3, H, W).
         """
-        if images.dtype != torch.uint8:
+        if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+            found = images.dtype if isinstance(images, Tensor) else f"{type(images)}, no tensor"
             raise TypeError(
-                f"expected uint8 pixels (0..255), got {images.dtype}: the model itself divides by 255 and "
-                "standardises, so give it images as they were read"
+                f"expected uint8 pixels (0..255), got {found}: the model itself divides by 255 "
+                "and standardises, so give it images as they were read"
             )
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(

@@ -19,9 +19,16 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore
     Both arguments hold class indices of any integer dtype, in the same shape. Pixels labelled `ignore_index`
     (void) do not count. A counted index outside 0..C-1 is a ValueError.
     """
+    prediction, label = torch.as_tensor(prediction), torch.as_tensor(label)
     if prediction.shape != label.shape:
         shapes = f"{tuple(prediction.shape)} and {tuple(label.shape)}"
         raise ValueError(f"prediction and label must have the same shape, got {shapes}")
+    for name, classes in (("prediction", prediction), ("label", label)):
+        if classes.is_floating_point() or classes.is_complex():
+            raise ValueError(
+                f"{name} is {classes.dtype}; expected class indices of an integer dtype. Scores become "
+                "indices with .argmax(1), a sigmoid's probability with > 0.5"
+            )
     counted = label != ignore_index
     truth, guess = label[counted].long(), prediction[counted].long()
     _check_range("label", truth, num_classes)

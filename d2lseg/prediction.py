@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .engine.devices import autocast
+from .engine.images import AnyImage, as_rgb
 from .voc import label2image as label2image  # for readers of the textbook, who look for it here
 
 WINDOWS = ("flat", "smooth")  # the weights of a tile's pixels, see `tiled_logits`
@@ -37,14 +38,6 @@ def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _check_image(image: Tensor) -> None:
-    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or image.numel() == 0:
-        raise ValueError(
-            f"expected one uint8 RGB image (3, H, W), got {image.dtype} {tuple(image.shape)}; "
-            "voc.read_image(path) reads a file in this form"
-        )
-
-
 def _score(model: nn.Module, images: Tensor) -> Tensor:
     """Call the model and check what it returns: (N, 3, H, W) -> (N, C, H, W)."""
     logits = model(images.to(_device(model)))
@@ -58,15 +51,17 @@ def _score(model: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
-def predict_logits(model: nn.Module, image: Tensor, precision: str | None = None) -> Tensor:
-    """Score each class at each pixel of one uint8 RGB image (3, H, W): float32 (C, H, W) on the CPU.
+def predict_logits(model: nn.Module, image: AnyImage, precision: str | None = None) -> Tensor:
+    """Score each class at each pixel of one image: float32 (C, H, W) on the CPU.
+
+    The image is a path, a PIL image, a uint8 array (H, W, 3) or a uint8 RGB tensor (3, H, W).
 
     The model maps uint8 (1, 3, H, W) to logits (1, C, H, W); its mode is restored afterwards. It computes in
     `precision`: float32 by default; `devices.best_precision` returns the fastest.
     """
-    _check_image(image)
+    rgb = as_rgb(image)
     with _evaluating(model, precision):
-        return _score(model, image[None])[0].float().cpu()  # (1, C, H, W) -> (C, H, W)
+        return _score(model, rgb[None])[0].float().cpu()  # (1, C, H, W) -> (C, H, W)
 
 
 def sample_photo(name: str) -> Path:
@@ -76,10 +71,10 @@ def sample_photo(name: str) -> Path:
     return Path(__file__).parent / "photos" / f"{name}.jpg"
 
 
-def predict(model: nn.Module, image: Tensor, precision: str | None = None) -> Tensor:
-    """Predict the class of each pixel of one uint8 RGB image (3, H, W): uint8 (H, W) on the CPU.
+def predict(model: nn.Module, image: AnyImage, precision: str | None = None) -> Tensor:
+    """Predict the class of each pixel of one image: uint8 (H, W) on the CPU.
 
-    Model and precision are those of `predict_logits`.
+    The parameters are those of `predict_logits`.
     """
     return _classes(predict_logits(model, image, precision))
 
@@ -141,7 +136,6 @@ def _sides(
     image: Tensor, tile: tuple[int, int], overlap: int, window: str, batch_size: int, stride: int
 ) -> tuple[Side, Side]:
     """Check the options, and place the tiles along the rows and along the columns."""
-    _check_image(image)
     if len(tile) != 2 or min(tile) < 1 or any(size % stride for size in (*tile, overlap)):
         raise ValueError(
             f"tile is {tile} and overlap {overlap}; expected (height, width) and an overlap in multiples of "
@@ -189,7 +183,7 @@ def _move_up(band: Tensor, rows: int) -> None:
 
 def tiled_logits(
     model: nn.Module,
-    image: Tensor,
+    image: AnyImage,
     tile: tuple[int, int] = TILE,
     overlap: int = OVERLAP,
     window: str = "flat",
@@ -225,15 +219,16 @@ def tiled_logits(
     live : bool
         Show a progress bar.
     """
-    sides = _sides(image, tile, overlap, window, batch_size, stride)
+    rgb = as_rgb(image)
+    sides = _sides(rgb, tile, overlap, window, batch_size, stride)
     with _evaluating(model, precision):
-        bands = [logits.to("cpu", copy=True) for _, logits in _bands(model, image, *sides, batch_size, live)]
+        bands = [logits.to("cpu", copy=True) for _, logits in _bands(model, rgb, *sides, batch_size, live)]
     return torch.cat(bands, dim=1)
 
 
 def predict_tiled(
     model: nn.Module,
-    image: Tensor,
+    image: AnyImage,
     tile: tuple[int, int] = TILE,
     overlap: int = OVERLAP,
     window: str = "flat",
@@ -248,9 +243,10 @@ def predict_tiled(
     for one row of tiles at a time. The parameters are those of `tiled_logits`. An image that fits into one
     tile gives the result of `predict`.
     """
-    sides = _sides(image, tile, overlap, window, batch_size, stride)
-    labels = torch.empty(image.shape[1:], dtype=torch.uint8)
+    rgb = as_rgb(image)
+    sides = _sides(rgb, tile, overlap, window, batch_size, stride)
+    labels = torch.empty(rgb.shape[1:], dtype=torch.uint8)
     with _evaluating(model, precision):
-        for rows, logits in _bands(model, image, *sides, batch_size, live):
+        for rows, logits in _bands(model, rgb, *sides, batch_size, live):
             labels[rows] = _classes(logits)
     return labels

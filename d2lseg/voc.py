@@ -26,10 +26,11 @@ from torchvision.transforms.functional import (
     resize,
 )
 
-from .classes import VOC, VOC_COLORMAP, VOID, VOID_COLOR, ClassList, read_classes, voc_colormap
+from .classes import VOC, VOC_COLORMAP, VOID, VOID_COLOR, ClassList, as_class_list, read_classes, voc_colormap
 from .classes import VOC_CLASSES as VOC_CLASSES  # for readers of the textbook, who look for it here
 from .engine import images, layout, sampling
 from .engine.files import data_dir as data_dir
+from .engine.files import user_path
 
 MEAN_COLOR = (124, 116, 104)  # the mean colour of ImageNet, (0.485, 0.456, 0.406) * 255, rounded
 CLASSES_FILE = "classes.txt"  # in the folder of a dataset that has classes of its own
@@ -38,7 +39,7 @@ Pair = tuple[Tensor, Tensor]  # an image, uint8 (3, H, W), and its label, uint8 
 
 def folder_classes(voc_dir: str | Path) -> ClassList:
     """Return the classes of a folder's masks: those in its ``classes.txt``, or VOC's if it has none."""
-    path = Path(voc_dir) / CLASSES_FILE
+    path = user_path(voc_dir) / CLASSES_FILE
     return read_classes(path) if os.path.lexists(path) else VOC
 
 
@@ -51,20 +52,24 @@ def read_image(path: str | Path) -> Tensor:
     return images.read_rgb(path)
 
 
-def read_mask(path: str | Path, classes: ClassList = VOC) -> Tensor:
+def read_mask(path: str | Path, classes: ClassList | Sequence[str] = VOC) -> Tensor:
     """Read a mask as class indices, uint8 (H, W), 255 = void.
 
     A palette PNG, VOC's own format, is read by index, and its palette is compared with the classes' own
     colours. The values of a greyscale mask are taken as indices. An RGB mask is read by colour. An index or
     colour that belongs to no class is a ValueError, and so is a JPEG, which changes values.
     """
-    mask = images.read_mask(path)
+    return mask_label(images.read_mask(path), as_class_list(classes), str(path))
+
+
+def mask_label(mask: images.MaskFile, classes: ClassList, name: str) -> Tensor:
+    """Turn the content of a mask file into class indices, as `read_mask` does; errors call it `name`."""
     if mask.pixels.ndim == 3:  # (H, W, 3) -> (3, H, W)
-        return voc_label_indices(torch.from_numpy(mask.pixels).permute(2, 0, 1), str(path), classes.colormap)
+        return voc_label_indices(torch.from_numpy(mask.pixels).permute(2, 0, 1), name, classes.colormap)
     # compared with NumPy, on one thread, for the reason given in voc_rand_crop
-    images.check_indices(mask.pixels, len(classes.names), VOID, str(path))
+    images.check_indices(mask.pixels, len(classes.names), VOID, name)
     if mask.palette is not None and classes.colours is not None:
-        images.check_palette(mask, {VOID: VOID_COLOR, **dict(enumerate(classes.colours))}, str(path))
+        images.check_palette(mask, {VOID: VOID_COLOR, **dict(enumerate(classes.colours))}, name)
     return torch.from_numpy(mask.pixels)
 
 
@@ -107,6 +112,7 @@ def label2image(label: Tensor, colormap: Sequence[Sequence[int]] = VOC_COLORMAP)
 
     `colormap` holds one RGB triple a class. An index without a colour raises a ValueError with its position.
     """
+    label = torch.as_tensor(label)
     if label.ndim != 2 or label.is_floating_point():
         raise ValueError(f"expected integer indices (H, W), got {label.dtype} {tuple(label.shape)}")
     images.check_indices(label.cpu().numpy(), len(colormap), VOID, "label")
@@ -116,12 +122,15 @@ def label2image(label: Tensor, colormap: Sequence[Sequence[int]] = VOC_COLORMAP)
     return table[label.long()].permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
 
 
-def write_mask(path: str | Path | BinaryIO, label: Tensor | np.ndarray, classes: ClassList = VOC) -> None:
-    """Write class indices, uint8 (H, W), as a palette PNG: the classes' colours, and VOC's beyond them."""
-    colours = classes.colormap + voc_colormap(256)[len(classes.names) :]
-    mask = Image.fromarray(np.asarray(label))
+def write_mask(
+    path: str | Path | BinaryIO, label: Tensor | np.ndarray, classes: ClassList | Sequence[str] = VOC
+) -> None:
+    """Write class indices (H, W) as a palette PNG: the classes' colours, and VOC's beyond them."""
+    table = as_class_list(classes)
+    colours = table.colormap + voc_colormap(256)[len(table.names) :]
+    mask = Image.fromarray(images.as_indices(label, "write_mask"))
     mask.putpalette([value for colour in colours for value in colour])
-    mask.save(path, format="PNG")
+    mask.save(user_path(path) if isinstance(path, str) else path, format="PNG")
 
 
 def voc_rand_crop(
@@ -211,8 +220,8 @@ class VOCSegDataset(Dataset):
     ----------
     voc_dir, split : path and str
         The folder, and a list in its ``ImageSets/Segmentation``; ``"trainval"`` joins train and val.
-    crop_size : (int, int), optional
-        (height, width) of a random crop; ``None`` gives whole images.
+    crop_size : int or (int, int), optional
+        (height, width) of a random crop, or the side of a square; ``None`` gives whole images.
     flip : bool
         Mirror half of the images, at random.
     seed : int
@@ -224,7 +233,7 @@ class VOCSegDataset(Dataset):
         Maps each uint8 label (H, W) to another one, before the crop: to merge classes, for example.
     scale : (float, float), optional
         Smallest and largest factor of a random resize before the crop.
-    classes : ClassList, optional
+    classes : ClassList or names, optional
         By default those of the folder, see `folder_classes`.
     jitter : float
         Strength of `voc_rand_jitter`; 0 leaves colours alone.
@@ -236,14 +245,14 @@ class VOCSegDataset(Dataset):
         self,
         voc_dir: str | Path,
         split: str = "train",
-        crop_size: tuple[int, int] | None = None,
+        crop_size: int | tuple[int, int] | None = None,
         flip: bool = False,
         seed: int = 0,
         cache: bool = False,
         target_transform: Callable[[Tensor], Tensor] | None = None,
         scale: tuple[float, float] | None = None,
         jitter: float = 0.0,
-        classes: ClassList | None = None,
+        classes: ClassList | Sequence[str] | None = None,
         skip_bad: bool | Mapping[str, str] = False,
     ) -> None:
         if scale is not None:
@@ -252,12 +261,11 @@ class VOCSegDataset(Dataset):
             raise ValueError(
                 f"jitter is {jitter!r}; expected a strength of at least 0 and below 1, such as 0.4"
             )
-        if crop_size is not None and (len(crop_size) != 2 or min(crop_size) < 1):
-            raise ValueError(f"crop_size is {crop_size!r}; expected (height, width), both at least 1")
-        self.voc_dir, self.split, self.target_transform = Path(voc_dir), split, target_transform
-        self.crop_size, self.flip, self.seed = crop_size, flip, seed
+        self.voc_dir, self.split, self.target_transform = user_path(voc_dir), split, target_transform
+        voc_dir = self.voc_dir
+        self.crop_size, self.flip, self.seed = sampling.crop_size(crop_size), flip, seed
         self.scale, self.jitter = scale, jitter
-        self.class_list = classes or folder_classes(voc_dir)
+        self.class_list = as_class_list(classes) if classes else folder_classes(voc_dir)
         self.classes = self.class_list.names
         self.ids = layout.read_ids(voc_dir, split)
         bad = check_files(self) if skip_bad is True else skip_bad or {}
@@ -340,14 +348,14 @@ def read_voc_images(
 def load_data_voc(
     voc_dir: str | Path,
     batch_size: int,
-    crop_size: tuple[int, int],
+    crop_size: int | tuple[int, int],
     num_workers: int | None = None,
     seed: int = 0,
     cache: bool = False,
     target_transform: Callable[[Tensor], Tensor] | None = None,
     scale: tuple[float, float] | None = None,
     jitter: float = 0.0,
-    classes: ClassList | None = None,
+    classes: ClassList | Sequence[str] | None = None,
     rank: int = 0,
     world_size: int = 1,
     skip_bad: bool | Mapping[str, str] = False,

@@ -1,10 +1,13 @@
 """One test for each row of docs/bad-inputs.md: the error names the file, the value and what to do."""
 
 import builtins
+import errno
+import json
 import os
 import pickle
 import re
 import shutil
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from d2lseg import backbones, classes, fcn, prediction, training, voc
+from d2lseg import backbones, classes, fcn, metrics, prediction, training, voc
 from d2lseg.cli import common, errors, evaluate
-from d2lseg.datasets import doctor
+from d2lseg.datasets import convert, doctor
 from d2lseg.engine import checkpoint, files
 from tools import mutate
 
@@ -299,7 +302,7 @@ def _(bench):
     assert absent(("train and val", ": a;"), str(fault)) == []
 
 
-@row("folder-missing", FileNotFoundError, names=("--data", "SET/nowhere", "data/README.md"))
+@row("folder-missing", FileNotFoundError, names=("--data", "SET/nowhere", "docs/command-line.md"))
 def _(bench):
     common.dataset(str(bench.folder / "nowhere"))
 
@@ -418,8 +421,29 @@ def _(bench):
 
 @row("image-alpha")
 def _(bench):
-    Image.new("RGBA", (40, 24), (10, 20, 30, 0)).save(bench.image_a, "PNG")
+    image = Image.new("RGBA", (40, 24), (10, 20, 30, 255))
+    image.putpixel((20, 12), (10, 20, 30, 0))
+    image.save(bench.image_a, "PNG")
     assert first_image(bench)[:, 12, 20].tolist() == [255, 255, 255]
+
+
+@row("image-infrared-as-alpha", ValueError, read_all, names=(IMAGE_A, "tagged as transparency", "alone"))
+def _(bench):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
+    Image.fromarray(noise).save(bench.image_a, "PNG")
+
+
+@row("image-all-transparent", ValueError, read_all, names=(IMAGE_A, "transparent everywhere", "alone"))
+def _(bench):
+    Image.new("RGBA", (40, 24), (10, 20, 30, 0)).save(bench.image_a, "PNG")
+
+
+@row("image-capital-suffix")
+def _(bench):
+    bench.image_a.rename(bench.image_a.with_suffix(".JPG"))
+    bench.mask.rename(bench.mask.with_suffix(".PNG"))
+    assert first_image(bench).shape == (3, 24, 40)
+    assert doctor.examine(bench.folder).faults == []
 
 
 @row("image-animated")
@@ -848,6 +872,290 @@ def _(bench):
 @row("classes-above-255", ValueError, names=("num_classes", "300", "255"))
 def _(bench):
     fcn.FCN("32s", 300)
+
+
+@row("crop-text", ValueError, names=("crop_size", "'64x64'", "(height, width)"))
+def _(bench):
+    voc.VOCSegDataset(bench.folder, crop_size="64x64")
+
+
+@row("crop-one-number")
+def _(bench):
+    assert voc.VOCSegDataset(bench.folder, crop_size=16)[0][1].shape == (16, 16)
+
+
+@row("classes-a-list-of-names")
+def _(bench):
+    data = voc.VOCSegDataset(bench.folder, classes=["background", "a", "b"])
+    assert data.classes == ("background", "a", "b") and len(list(data)) == 3
+
+
+@row("predict-path-or-pil")
+def _(bench):
+    want = prediction.predict(bench.model, bench.image)
+    with Image.open(bench.image_b) as opened:
+        for image in (str(bench.image_b), opened, np.asarray(opened)):
+            assert torch.equal(prediction.predict(bench.model, image), want)
+
+
+@row("model-array", TypeError, names=("numpy.ndarray", "no tensor", "uint8"))
+def _(bench):
+    bench.model(bench.image[None].numpy())
+
+
+@row("scores-of-floats", ValueError, names=("prediction", "float32", ".argmax(1)"))
+def _(bench):
+    metrics.confusion_matrix(torch.full((4, 4), 0.7), torch.ones(4, 4, dtype=torch.uint8), 2)
+
+
+@row("mask-int64")
+def _(bench):
+    voc.write_mask(bench.mask, torch.zeros(24, 40, dtype=torch.int64), voc.folder_classes(bench.folder))
+    read_all(bench)
+
+
+@row("mask-of-scores", ValueError, names=("write_mask", "float32", "(3, 24, 40)", ".argmax(0)"))
+def _(bench):
+    voc.write_mask(bench.mask, torch.zeros(3, 24, 40))
+
+
+@row("folder-read-only", PermissionError, names=("SET/data/x.json", "cannot be written", "D2LSEG_DATA"))
+def _(bench):
+    def refuse(self, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    bench.monkeypatch.setattr(Path, "mkdir", refuse)
+    files.write_json(bench.folder / "data" / "x.json", {})
+
+
+# ------------------------------------------------------------------ imports
+
+EXPORT = "SET/export"
+
+
+def export(bench, part):
+    """Return a good export of one tool, alone in a folder."""
+    bench.source = bench.folder / "export" / part
+    return bench.source
+
+
+def pairs(bench, make, names="ab"):
+    """Write images and masks side by side; the masks are made by a function of the number."""
+    source = export(bench, "pairs")
+    source.mkdir()
+    for i, name in enumerate(names):
+        shutil.copy(bench.image_a, source / f"{name}.jpg")
+        make(i).save(source / f"{name}_mask.png")
+    (source / "classes.txt").write_text("background\ncup\n")
+
+
+def stripes(i, values):
+    return Image.fromarray(np.resize(np.array(values, np.uint8), (24, 40)))
+
+
+def import_it(bench, **options):
+    out = bench.folder / "imported"
+    return convert.import_dataset(bench.source, out, line_width=2, **options)
+
+
+def findings(bench, **options):
+    return "\n".join(map(str, import_it(bench, **options).findings))
+
+
+def label_a(bench):
+    """Return the imported label of a."""
+    return voc.read_mask(
+        bench.folder / "imported/SegmentationClass/a.png", voc.folder_classes(bench.folder / "imported")
+    )
+
+
+@row("import-foreground-255", ValueError, import_it, names=(EXPORT, "0 and 255", "no cup", "--map 0:0 255:1"))
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 255]))
+
+
+@row("import-black-on-1", ValueError, import_it, names=(EXPORT, "black on index 1", "a_mask.png", "--map"))
+def _(bench):
+    def make(i):
+        image = stripes(i, [0, 1])
+        image.putpalette([255, 0, 0, 0, 0, 0])
+        return image
+
+    pairs(bench, make)
+
+
+@row(
+    "import-palettes-differ",
+    ValueError,
+    import_it,
+    names=(EXPORT, "index 0", "(0, 0, 0) in a_mask.png", "(255, 0, 0) in b_mask.png", "--map"),
+)
+def _(bench):
+    def make(i):
+        image = stripes(i, [0, 1])
+        image.putpalette([0, 0, 0, 255, 0, 0] if i == 0 else [255, 0, 0, 0, 0, 0])
+        return image
+
+    pairs(bench, make)
+
+
+@row("import-class-never-there")
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1, 255]))
+    (bench.source / "classes.txt").write_text("background\ncup\npen\n")
+    assert "never in the masks: pen, while 255, void, is" in findings(bench)
+
+
+@row("import-12-bits")
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    for name in "ab":
+        (bench.source / f"{name}.jpg").unlink()
+        values = np.arange(960, dtype=np.uint16).reshape(24, 40) * 4
+        Image.fromarray(values).save(bench.source / f"{name}.png")
+    assert "12 bits used of 16" in findings(bench)
+
+
+@row(
+    "import-other-values",
+    ValueError,
+    import_it,
+    names=(f"{EXPORT}/pairs/a_mask.png", "value 2", "--map 1:0 2:1"),
+)
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [1, 2] if i == 0 else [0, 1]))
+
+
+@row("import-no-classes", ValueError, import_it, names=(EXPORT, "no list of classes", "--classes"))
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    (bench.source / "classes.txt").unlink()
+
+
+@row(
+    "import-yaml-classes",
+    ValueError,
+    import_it,
+    names=(f"{EXPORT}/pairs/classes.txt", "'names:'", "LabelMe, CVAT"),
+)
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    (bench.source / "classes.txt").write_text("names:\n- background\n- cup\n")
+
+
+@row("import-no-mask", ValueError, import_it, names=(f"{EXPORT}/pairs/c.jpg", "no mask of this name"))
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    shutil.copy(bench.image_a, bench.source / "c.jpg")
+
+
+@row("import-unknown", ValueError, import_it, names=(EXPORT, "nothing that is known", "COCO", "a_mask.png"))
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]), names="")
+
+
+@row("import-labelme-class-list")
+def _(bench):
+    (export(bench, "labelme") / "labels.txt").write_text("__ignore__\n_background_\ncup\npen\n")
+    import_it(bench)
+    assert voc.folder_classes(bench.folder / "imported").names == ("_background_", "cup", "pen")
+
+
+@row("import-labelme-moved")
+def _(bench):
+    for path in export(bench, "labelme").glob("*.json"):
+        path.write_text(path.read_text().replace(f"{path.stem}.jpg", f"D:\\\\photos\\\\{path.stem}.JPG"))
+    assert len(voc.VOCSegDataset(import_it(bench).folder, "trainval")) == 3
+
+
+@row(
+    "import-labelme-no-image",
+    FileNotFoundError,
+    import_it,
+    names=(f"{EXPORT}/labelme/a.jpg", "no such image", "a.png"),
+)
+def _(bench):
+    (export(bench, "labelme") / "a.jpg").rename(bench.source / "a.png")
+
+
+@row("import-line", ValueError, names=(f"{EXPORT}/labelme/a.json", "linestrip", "no area", "--line-width"))
+def _(bench):
+    for name in "bc":
+        path = export(bench, "labelme") / f"{name}.json"
+        path.write_text(path.read_text().replace("linestrip", "polygon"))
+    convert.import_dataset(bench.source, bench.folder / "imported")
+
+
+@row("import-several", convert.BadFiles, import_it, names=("2 faults", "a.json", "b.json", "UTF-8"))
+def _(bench):
+    (export(bench, "labelme") / "a.json").write_text("{")
+    (bench.source / "b.json").write_bytes(b"\xff")
+
+
+@row("import-photos-unlabelled")
+def _(bench):
+    shutil.copy(bench.image_a, export(bench, "labelme") / "more.jpg")
+    assert "1 image left out: more.jpg" in findings(bench)
+
+
+@row("import-phone-jpeg")
+def _(bench):
+    image = Image.new("RGB", (40, 24), "red")
+    image.save(export(bench, "labelme") / "a.jpg", format="MPO", save_all=True, append_images=[image])
+    assert (import_it(bench).folder / "JPEGImages/a.jpg").read_bytes() == (
+        bench.source / "a.jpg"
+    ).read_bytes()
+
+
+@row("import-coco-box", ValueError, import_it, names=(f"{EXPORT}/coco/instances.json", "a.jpg", "only a box"))
+def _(bench):
+    path = export(bench, "coco") / "instances.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segmentation"] = []
+    path.write_text(json.dumps(content))
+
+
+@row(
+    "import-coco-without-library", ValueError, import_it, names=(f"{EXPORT}/coco", "pip install pycocotools")
+)
+def _(bench):
+    export(bench, "coco")
+    bench.monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+
+
+@row("import-cvat-colours")
+def _(bench):
+    export(bench, "cvat")
+    import_it(bench)
+    assert label_a(bench)[[4, 14, 0], [5, 5, 0]].tolist() == [1, 2, 0]
+
+
+@row("import-cvat-no-images", ValueError, import_it, names=(f"{EXPORT}/cvat/JPEGImages", "no such folder"))
+def _(bench):
+    shutil.rmtree(export(bench, "cvat") / "JPEGImages")
+
+
+@row(
+    "import-jpeg-mask",
+    ValueError,
+    import_it,
+    names=(f"{EXPORT}/pairs/a_mask.jpg", "a JPEG", "from the original"),
+)
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    (bench.source / "a_mask.png").unlink()
+    stripes(0, [0, 1]).save(bench.source / "a_mask.jpg")
+
+
+@row(
+    "import-mask-with-holes",
+    ValueError,
+    import_it,
+    names=(f"{EXPORT}/pairs/a_mask.png", "transparent at", "(0, 0)"),
+)
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    Image.new("RGBA", (40, 24), (1, 1, 1, 0)).save(bench.source / "a_mask.png")
 
 
 # ------------------------------------------------------------------ the tests, made of the rows

@@ -26,6 +26,7 @@ from voc_layout import make_folder, palette, write_pair
 from d2lseg import backbones, classes, cli, emojivoc, fcn, metrics, prediction, training, voc
 from d2lseg.cli import common, options, train
 from d2lseg.cli import predict as predict_command
+from d2lseg.datasets import recognise
 from d2lseg.engine import checkpoint, distributed, files
 from d2lseg.engine.devices import PRECISIONS, out_of_memory
 from d2lseg.engine.history import History
@@ -821,7 +822,7 @@ def test_choices_and_defaults_are_those_of_the_module():
     assert set(options.VARIANTS) == set(fcn.VARIANTS) and set(options.BACKBONES) == set(backbones.BACKBONES)
     assert options.UPSAMPLINGS == fcn.UPSAMPLINGS and options.GEOMETRIES == fcn.GEOMETRIES
     assert set(options.SCHEDULES) == set(training.SCHEDULES) and set(options.PRECISIONS) == set(PRECISIONS)
-    assert options.WINDOWS == prediction.WINDOWS
+    assert options.WINDOWS == prediction.WINDOWS and options.FORMS == recognise.FORMS
     parse = options.make_parser().parse_args
     pairs = [
         (parse(["train", "--epochs", "1", "--out", "x"]), training.train,

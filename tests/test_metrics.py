@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -94,13 +95,18 @@ def test_background_baseline_is_the_score_of_an_all_zero_prediction():
     assert ours == direct and torch.equal(ours.per_class, direct.per_class)
 
 
+ZEROS = torch.zeros(2, 2, dtype=torch.int64)
+
+
 @pytest.mark.parametrize(
     ("prediction", "label", "message"),
     [
         (torch.zeros(2, 3), torch.zeros(3, 2), "(2, 3)"),
-        (torch.full((2, 2), 7), torch.zeros(2, 2), "prediction holds class indices from 7 to 7"),
-        (torch.zeros(2, 2), torch.full((2, 2), 9), "label holds class indices from 9 to 9"),
-        (torch.full((2, 2), -1), torch.zeros(2, 2), "-1"),
+        (torch.full((2, 2), 7), ZEROS, "prediction holds class indices from 7 to 7"),
+        (ZEROS, torch.full((2, 2), 9), "label holds class indices from 9 to 9"),
+        (torch.full((2, 2), -1), ZEROS, "-1"),
+        (torch.full((2, 2), 0.7), ZEROS, "prediction is torch.float32; expected class indices"),
+        (ZEROS, torch.zeros(2, 2), "label is torch.float32; expected class indices"),
     ],
 )
 def test_bad_input_is_named(prediction, label, message):
@@ -234,3 +240,10 @@ def test_reliability_of_sure_and_of_undecided_pixels():
     table = metrics.reliability(logits, torch.tensor([[0, 1, 255]], dtype=torch.uint8))
     assert table[-1].tolist() == [2, 2, 1] and table[:-1].sum() == 0
     assert metrics.calibration_error(table) == 0.5
+
+
+def test_arrays_are_counted_as_tensors_are():
+    rng = np.random.default_rng(0)
+    guess, truth = rng.integers(0, C, (2, 5, 6))
+    want = metrics.confusion_matrix(torch.from_numpy(guess), torch.from_numpy(truth), C)
+    assert torch.equal(metrics.confusion_matrix(guess, truth, C), want)

@@ -1,10 +1,11 @@
 """Damage valid files at random and test how the module responds.
 
 ``python -m tools.mutate --count 5000 --seed 1`` prints how the cases ended. A case is determined by its
-number. It damages one file of a small valid dataset or checkpoint, and passes it to `VOCSegDataset`,
-`doctor`, `fcn.load` and `prediction.predict`. Each of them must return a result, or raise a ValueError,
-FileNotFoundError or PermissionError that names a file. Anything else is a surprise, and so is a case that
-uses gigabytes of memory. ``python -m tools.mutate --only CASE`` repeats a case.
+number. It damages one file of a small valid dataset, export or checkpoint, and passes it to its readers:
+`VOCSegDataset`, `doctor`, `fcn.load`, `prediction.predict` or the importer. Each of them must return a
+result, or raise a ValueError, FileNotFoundError or PermissionError that names a file. Anything else is a
+surprise, and so is a case that uses gigabytes of memory. ``python -m tools.mutate --only CASE`` repeats a
+case.
 
 The cases run in a separate process, so that a hang or a crash is noticed and the remaining cases still run.
 """
@@ -13,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import multiprocessing
 import random
+import shutil
 import struct
 import tempfile
 import time
@@ -35,11 +38,11 @@ from PIL import Image
 from torch import nn
 
 from d2lseg import backbones, fcn, prediction, voc
-from d2lseg.datasets import doctor
+from d2lseg.datasets import convert, doctor
 
 LIMIT = 10.0  # seconds of CPU time allowed per reader; several times that on the clock is a hang
 MEMORY = 2**31  # bytes that a case may use beyond what was in use before
-NAMED = (ValueError, FileNotFoundError, PermissionError)
+NAMED = (ValueError, convert.BadFiles, FileNotFoundError, PermissionError)
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 # The tiny backbone goes by the name of a network that torchvision knows and builds quickly; see
 # `add_tiny_backbone`.
@@ -178,6 +181,49 @@ def damage_text(rng: random.Random, content: bytes) -> bytes:
     return text.encode(rng.choice(["utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-32-le"]))
 
 
+def damage_json(rng: random.Random, content: bytes) -> bytes:
+    """Replace, remove or repeat one value somewhere in a JSON file."""
+    whole = json.loads(content)
+    odd = [
+        None,
+        True,
+        -1,
+        0,
+        2.5,
+        1e300,
+        10**30,
+        "",
+        "x",
+        "../up",
+        "a.jpg",
+        "\0",
+        [],
+        {},
+        [[]],
+        [1, 2],
+        {"a": 1},
+    ]
+    for _ in range(rng.randint(1, 2)):
+        box = whole
+        while True:
+            keys = list(box) if isinstance(box, dict) else list(range(len(box)))
+            if not keys:
+                break
+            key = rng.choice(keys)
+            if isinstance(box[key], (dict, list)) and rng.random() < 0.85:
+                box = box[key]
+                continue
+            what = rng.randrange(4)
+            if what == 0:
+                del box[key]
+            elif what == 1 and isinstance(box, list):
+                box.insert(key, box[rng.randrange(len(box))])
+            else:
+                box[key] = rng.choice(odd)
+            break
+    return json.dumps(whole).encode()
+
+
 def damage_archive(rng: random.Random, content: bytes) -> bytes:
     """Damage a part of a checkpoint's archive, and write the archive again with correct checksums."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -293,12 +339,63 @@ class Bench:
         self.model = fcn.FCN8s(3, backbone=TINY, classes=table).eval()
         fcn.save(self.model, self.checkpoint, note="good")
         self.image = voc.read_image(folder / "JPEGImages/b.png")
+        self._export(draw)
         self.readers = {
             "dataset": self.dataset,
             "doctor": self.doctor,
             "predict": self.predict,
             "load": self.load,
+            "import": self.importer,
         }
+
+    def _export(self, draw: np.random.Generator) -> None:
+        """Write small valid exports of LabelMe, COCO and CVAT."""
+        for part in ("labelme", "coco", "cvat/JPEGImages", "cvat/SegmentationClass"):
+            (self.folder / "export" / part).mkdir(parents=True, exist_ok=True)
+        corners = [[2.5, 3], [30, 4.5], [12, 20]]
+        shapes = [
+            {"label": "cup", "points": corners, "shape_type": "polygon", "group_id": 1},
+            {"label": "pen", "points": corners[:2], "shape_type": "rectangle", "group_id": None},
+            {"label": "cup", "points": corners, "shape_type": "linestrip"},
+        ]
+        mask = {"counts": [100, 300, 560], "size": [24, 40]}
+        for name in "abc":
+            image = Image.fromarray(draw.integers(0, 256, (24, 40, 3), dtype=np.uint8))
+            for part in ("labelme", "coco", "cvat/JPEGImages"):
+                image.save(self.folder / f"export/{part}/{name}.jpg")
+            mask_pixels = np.zeros((24, 40, 3), np.uint8)
+            mask_pixels[3:9, 4:20], mask_pixels[12:] = (9, 8, 7), (48, 112, 32)
+            Image.fromarray(mask_pixels).save(self.folder / f"export/cvat/SegmentationClass/{name}.png")
+            content = {"shapes": shapes, "imagePath": f"{name}.jpg", "imageHeight": 24, "imageWidth": 40}
+            (self.folder / f"export/labelme/{name}.json").write_text(json.dumps(content))
+        flat = [value for corner in corners for value in corner]
+        coco = {
+            "images": [
+                {"id": i, "file_name": f"{name}.jpg", "height": 24, "width": 40}
+                for i, name in enumerate("abc")
+            ],
+            "annotations": [
+                {"id": 2 * i + k, "image_id": i, "category_id": 1 + k, "segmentation": shape, "iscrowd": k}
+                for i in range(3)
+                for k, shape in enumerate([[flat], mask])
+            ],
+            "categories": [{"id": 1, "name": "cup"}, {"id": 2, "name": "pen"}],
+        }
+        (self.folder / "export/coco/instances.json").write_text(json.dumps(coco))
+        text = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncup:9,8,7::\npen:48,112,32::\n"
+        (self.folder / "export/cvat/labelmap.txt").write_text(text)
+
+    def importer(self, path: Path) -> None:
+        """Import the export that a file belongs to."""
+        source = next(
+            self.folder / "export" / part for part in ("labelme", "coco", "cvat") if part in str(path)
+        )
+        out = self.folder / "imported"
+        try:
+            convert.import_dataset(source, out, line_width=2)
+            voc.VOCSegDataset(out, "trainval")[0]
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
 
     def dataset(self, path: Path) -> None:
         """Read all pairs, as a training run does."""
@@ -348,6 +445,10 @@ KINDS = {
     "list": Kind("ImageSets/Segmentation/train.txt", (damage, damage_text), ("dataset", "doctor")),
     "classes": Kind("classes.txt", (damage, damage_text), ("dataset", "doctor")),
     "checkpoint": Kind("model.pt", (damage, damage_archive, damage_content), ("load",)),
+    "LabelMe": Kind("export/labelme/a.json", (damage, damage_json, damage_json), ("import",)),
+    "COCO": Kind("export/coco/instances.json", (damage, damage_json, damage_json), ("import",)),
+    "labelmap": Kind("export/cvat/labelmap.txt", (damage, damage_text), ("import",)),
+    "painted mask": Kind("export/cvat/SegmentationClass/a.png", (damage, damage_png), ("import",)),
 }
 
 
@@ -410,7 +511,7 @@ def _try(use: Callable[[Path], None], path: Path) -> tuple[str, str]:
         result = type(error).__name__
         if type(error) not in NAMED:
             return result, "".join(traceback.format_exception(error)[-6:])
-        parts = (path.name, "JPEGImages", "SegmentationClass", "ImageSets")
+        parts = (path.name, "JPEGImages", "SegmentationClass", "ImageSets", path.parent.name)
         return result, "" if any(part in str(error) for part in parts) else f"names no file: {error}"
     return "result", ""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from .. import classes, emojivoc, fcn, voc
-from ..engine import distributed
+from ..engine import distributed, files
 from ..engine.devices import best_device, best_precision
 
 
@@ -89,12 +89,13 @@ def dataset(name: str) -> Path:
         return distributed.in_turns(emojivoc.prepare)
     if name == "voc2012":
         return distributed.in_turns(voc.download)
-    if not Path(name).is_dir():
+    folder = files.user_path(name)
+    if not folder.is_dir():
         raise FileNotFoundError(
-            f"--data {name}: no such folder; expected emojivoc, voc2012 or a folder in VOC layout, see "
-            "data/README.md"
+            f"--data {name}: no such folder; expected emojivoc, voc2012 or a folder in VOC layout; "
+            "python -m d2lseg data import makes one, see docs/command-line.md"
         )
-    return Path(name)
+    return folder
 
 
 def class_list(folder: Path, path: str | None) -> classes.ClassList:

@@ -6,9 +6,10 @@ Each job is a function with the signature of ``run``, listed in `JOBS`.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from .. import classes, voc
+from .. import voc
 from ..datasets import convert, download
 
 
@@ -28,21 +29,30 @@ def _voc2012(options: argparse.Namespace) -> int:
     return 0
 
 
-def _labelme(options: argparse.Namespace) -> int:
-    """Make a dataset from LabelMe files."""
-    table = classes.read_classes(options.classes) if options.classes else None
-    folder = convert.from_labelme(options.folder, options.out, table, options.val_share, options.seed)
-    print(_counts(folder), _classes(folder), sep="\n")
-    return 0
-
-
-def _masks(options: argparse.Namespace) -> int:
-    """Make a dataset from plain masks."""
-    table = classes.read_classes(options.classes)
-    mapping = dict(options.map) if options.map else None
-    places = (options.images, options.masks, options.out)
-    folder = convert.from_masks(*places, table, mapping, options.val_share, options.seed)
-    print(_counts(folder), _classes(folder), sep="\n")
+def _import(options: argparse.Namespace) -> int:
+    """Make a dataset from what another tool has exported."""
+    try:
+        made = convert.import_dataset(
+            options.source,
+            options.out,
+            options.classes,
+            options.val_share,
+            options.seed,
+            skip_bad=options.skip_bad,
+            told=print,
+            form=options.form,
+            masks=options.masks,
+            suffix=options.suffix,
+            mapping=dict(options.map) if options.map else None,
+            line_width=options.line_width,
+        )
+    except convert.BadFiles as error:
+        print(*error.findings, sep="\n", file=sys.stderr)
+        raise ValueError(
+            f"{options.source}: {len(error.findings)} faults, see above, and nothing was written; correct "
+            "them, or leave bad files out with --skip-bad"
+        ) from error
+    print(*made.findings, _counts(made.folder), _classes(made.folder), sep="\n")
     return 0
 
 
@@ -57,4 +67,4 @@ def _classes(folder: Path) -> str:
     return f"classes: {', '.join(voc.folder_classes(folder).names)}"
 
 
-JOBS = {"voc2012": _voc2012, "labelme": _labelme, "masks": _masks}
+JOBS = {"voc2012": _voc2012, "import": _import, "labelme": _import, "masks": _import}

@@ -13,7 +13,7 @@ from .readers import not_negative, old_to_new, positive, share, whole
 
 PROGRAM = "python -m d2lseg"
 
-# as in fcn, backbones, training and prediction, which import torch; a test compares them
+# as in the modules that import torch; a test compares them
 VARIANTS = ("32s", "16s", "8s")
 BACKBONES = ("resnet18", "resnet50", "vgg16", "efficientnet_lite0")
 UPSAMPLINGS = ("bilinear", "learned", "random")
@@ -21,6 +21,7 @@ GEOMETRIES = ("textbook", "corrected")
 SCHEDULES = ("one_cycle", "poly")
 PRECISIONS = ("bf16", "fp16", "float32")
 WINDOWS = ("flat", "smooth")
+FORMS = ("labelme", "coco", "pairs")
 
 Add = Callable[..., argparse.Action]  # the method add_argument of a parser or a group
 AddParser = Callable[..., argparse.ArgumentParser]  # the method add_parser
@@ -248,7 +249,7 @@ def _add_data(add_parser: AddParser) -> None:
     summary = "get a dataset, or make one from your own images"
     command = add_parser("data", help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
     jobs = command.add_subparsers(dest="job", metavar="JOB", required=True)
-    for add in (_add_voc2012, _add_labelme, _add_masks):
+    for add in (_add_voc2012, _add_import, _add_labelme, _add_masks):
         add(jobs.add_parser)
 
 
@@ -272,19 +273,39 @@ def _add_voc2012(add_parser: AddParser) -> None:
     add("--mirror", dest="mirrors", action="extend", nargs="+", metavar="URL", help=mirrors)
 
 
+def _add_import(add_parser: AddParser) -> None:
+    command = _command(
+        add_parser,
+        "import",
+        "make a dataset from what another tool has exported",
+        "Put the images and labels of another tool into a new folder in VOC layout. Recognised are LabelMe\n"
+        "and X-AnyLabeling, COCO's JSON files, CVAT's segmentation mask 1.1, and images and masks in pairs:\n"
+        "two folders, side by side, or with a suffix such as _mask. Lists train, val and test are kept.",
+        f"  {PROGRAM} data import export/ --out data/mine\n"
+        "  and, if the masks have 255 for class 1\n"
+        f"  {PROGRAM} data import export/ --out data/mine --map 0:0 255:1",
+    )
+    command.add_argument("source", metavar="SOURCE", help="The folder, or one JSON file.")
+    form = "What it is. (default: found out, and printed)"
+    command.add_argument("--form", choices=FORMS, help=form)
+    command.add_argument("--masks", metavar="DIR", help="The folder of the masks, if it is elsewhere.")
+    _add_masks_options(command.add_argument)
+    _add_line_width(command.add_argument)
+    _add_own(command.add_argument)
+
+
 def _add_labelme(add_parser: AddParser) -> None:
     command = _command(
         add_parser,
         "labelme",
-        "make a dataset from images labelled with LabelMe",
+        "data import for images labelled with LabelMe",
         "Draw the shapes in a folder's LabelMe files (*.json) as masks, and put them and the images into\n"
         "a new folder in VOC layout. Later shapes cover earlier ones; void and __ignore__ are not scored.",
         f"  {PROGRAM} data labelme photos/ --out data/mine",
     )
-    command.add_argument("folder", metavar="FOLDER", help="The folder of JSON files, one per image.")
-    command.add_argument(
-        "--classes", metavar="FILE", help=f"{CLASSES} (default: the labels that occur, in alphabetical order)"
-    )
+    command.add_argument("source", metavar="FOLDER", help="The folder of JSON files, one per image.")
+    command.set_defaults(form="labelme", masks=None, suffix=None, map=None)
+    _add_line_width(command.add_argument)
     _add_own(command.add_argument)
 
 
@@ -292,25 +313,41 @@ def _add_masks(add_parser: AddParser) -> None:
     command = _command(
         add_parser,
         "masks",
-        "make a dataset from images and masks of class numbers",
+        "data import for a folder of images and one of masks",
         "Put images and their masks into a new folder in VOC layout. A mask has the name of its image\n"
-        "and contains class numbers, 0 for the first class and 255 for void.",
+        "and contains class numbers, 0 for the first class and 255 for void, or the classes' colours.",
         f"  {PROGRAM} data masks photos/ masks/ --classes classes.txt --out data/mine\n"
         "  and, if the masks have 7 for class 1, and 9 for what should be void\n"
         f"  {PROGRAM} data masks photos/ masks/ --classes classes.txt --out data/mine --map 0:0 7:1 9:255",
     )
     add = command.add_argument
-    add("images", metavar="IMAGES", help="The folder of the images, JPEG or PNG.")
-    add("masks", metavar="MASKS", help="The folder of the masks, greyscale or palette.")
-    add("--classes", required=True, metavar="FILE", help=CLASSES)
-    mapping = "The class number for each value in the masks. (default: the value itself)"
-    add("--map", type=old_to_new, nargs="+", metavar="OLD:NEW", help=mapping)
+    add("source", metavar="IMAGES", help="The folder of the images.")
+    add("masks", metavar="MASKS", help="The folder of the masks.")
+    command.set_defaults(form="pairs", line_width=None)
+    _add_masks_options(add)
     _add_own(add)
 
 
+def _add_line_width(add: Add) -> None:
+    """Add how to draw what has no area."""
+    width = "Draw lines and points this many pixels wide. (default: stop at them)"
+    add("--line-width", type=whole(1), metavar="N", help=width)
+
+
+def _add_masks_options(add: Add) -> None:
+    """Add how masks are named, and what their values mean."""
+    suffix = "What a mask's name has behind its image's. (default: found out)"
+    add("--suffix", metavar="TEXT", help=suffix)
+    mapping = "The class number for each value in the masks. (default: the value itself)"
+    add("--map", type=old_to_new, nargs="+", metavar="OLD:NEW", help=mapping)
+
+
 def _add_own(add: Add) -> None:
-    """Add where to put a new dataset, and how to split it."""
+    """Add the classes of a new dataset, where to put it, and how to split it."""
+    default = "(default: the list beside the data, else the labels that occur)"
+    add("--classes", metavar="FILE", help=f"{CLASSES} LabelMe's, CVAT's and CSV tables too. {default}")
     add("--out", required=True, metavar="DIR", help="The folder to make; it must not exist yet.")
     val_share = f"The share of the images for validation, chosen at random. {DEFAULT}"
     add("--val-share", type=share, default=0.2, metavar="SHARE", help=val_share)
     _add_seed(add, "Of that choice: the same seed gives the same lists.")
+    add("--skip-bad", action="store_true", help="Leave out files that cannot be used, and list them.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,19 +14,17 @@ from PIL import Image
 from torch import Tensor
 
 from .. import classes, fcn, plotting, prediction, voc
-from ..engine import files
-from ..engine.layout import IMAGE_SUFFIXES
+from ..engine import files, images
 from .common import machine, trained_model
 from .errors import in_one_line
 
-SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".tif", ".tiff", ".webp")
 LEGEND = "legend.png"
 BAND = 256  # rows of an overlay to paint at once: in floats, a photo of 24 megapixels would take 290 MB
 
 
 def run(options: argparse.Namespace) -> int:
     """Predict the classes in images, and return the exit status: 1 if an image could not be read."""
-    plan = plan_outputs(find_images(options.images), Path(options.out))
+    plan = plan_outputs(find_images(options.images), files.user_path(options.out))
     failed, found = 0, set()
     with machine(options) as here:
         model = trained_model(options.checkpoint, here.device)
@@ -34,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
         for path, targets in plan.items():
             try:
                 image = voc.read_image(path)
+                for odd in images.oddities(path):
+                    print(f"warning: {path}: {'; '.join(odd)}", file=sys.stderr)
             except (ValueError, OSError) as error:
                 print(f"error: {in_one_line(error)}", file=sys.stderr)
                 failed += 1
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             here.say(_shares(path, label, table))
             found.update(plotting.classes_in(label))
     if found:
-        write_legend(Path(options.out) / LEGEND, found, table)
+        write_legend(files.user_path(options.out) / LEGEND, found, table)
         done = f"{len(plan) - failed} of {len(plan)} images"
         print(f"{done}: masks, overlays and {LEGEND} in {options.out}")
     if failed:
@@ -71,18 +72,27 @@ def find_images(places: Sequence[str]) -> list[Path]:
         If a folder contains no image.
     """
     found: dict[Path, Path] = {}
-    for place in map(Path, places):
+    for place in (path for given in places for path in _expanded(given)):
         inside = [place]
         if place.is_dir():
-            inside = [path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
-            inside = [path for path in inside if path.is_file() and not path.name.startswith(".")]
+            inside = [path for path in sorted(place.iterdir()) if images.is_image_file(path)]
             if not inside:
-                raise ValueError(f"{place}: no images in this folder; expected {', '.join(SUFFIXES)}")
+                raise ValueError(
+                    f"{place}: no images in this folder; expected files of a kind that PIL reads"
+                )
         elif not place.exists():
             raise FileNotFoundError(f"{place}: no such file or folder; check the path")
         for path in inside:
             found.setdefault(path.resolve(), path)
     return list(found.values())
+
+
+def _expanded(place: str) -> list[Path]:
+    """Return a path with its ``~``, or the paths of a pattern such as *.jpg, which Windows leaves to us."""
+    path = files.user_path(place)
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    return [Path(match) for match in sorted(glob.glob(str(path)))] or [path]
 
 
 def plan_outputs(images: Sequence[Path], out: Path) -> dict[Path, tuple[Path, Path]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,38 +18,28 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import voc
-from ..classes import VOID, ClassList, read_classes
-from ..engine.images import check_pair
-from ..engine.layout import IMAGE_SUFFIXES, check_listed, file_names, list_path, pair_paths, read_ids
+from ..classes import VOID, ClassList, as_class_list, read_classes
+from ..engine import images
+from ..engine.files import user_path
+from ..engine.layout import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIX,
+    check_listed,
+    file_names,
+    file_names_of,
+    list_path,
+    pair_paths,
+    read_ids,
+)
+from .examination import Examination, Finding, some
 
 SPLITS = ("train", "val")
+Classes = str | Path | ClassList | Sequence[str]
 VOC2012_COUNTS = {"train": 1464, "val": 1449}
 SMALL = 32  # pixels; one cell of a network's coarsest map
 # replaces a list of classes that cannot be read, so that masks can still be opened and counted
 _ANY = ClassList(tuple(f"class {i}" for i in range(VOID)))
 _LEAK = "a score on training images says nothing; remove them from one of the lists"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong (a fault) or unusual (a warning, with which training still works).
-
-    Parameters
-    ----------
-    what : str
-        What was found, and where.
-    advice : str
-        What to do, unless ``what`` already says it.
-    """
-
-    what: str
-    advice: str = ""
-    warning: bool = False
-
-    def __str__(self) -> str:
-        words = f"{self.what}; {self.advice}" if self.advice else self.what
-        # on one line, even if a file name or a library's message contains line breaks
-        return f"{'warning' if self.warning else 'fault'}: {' '.join(words.split())}"
 
 
 @dataclass
@@ -94,19 +84,19 @@ class Report:
         return [finding for finding in self.findings if not finding.warning]
 
 
-def examine(voc_dir: str | Path, classes: str | Path | None = None, progress: bool = False) -> Report:
+def examine(voc_dir: str | Path, classes: Classes | None = None, progress: bool = False) -> Report:
     """Check a whole dataset, no matter what is wrong with it.
 
     Parameters
     ----------
     voc_dir : str or Path
         A folder in VOC layout.
-    classes : str or Path, optional
-        A file with the classes; by default those that `voc.folder_classes` finds.
+    classes : path, ClassList or names, optional
+        The classes, or a file with them; by default those that `voc.folder_classes` finds.
     progress : bool
         Show a progress bar.
     """
-    folder = Path(voc_dir)
+    folder = user_path(voc_dir)
     if not folder.is_dir():
         return Report([Finding(f"{folder}: no such folder", "check the path")], [], voc.VOC)
     table, findings = check_classes(folder, classes)
@@ -117,16 +107,21 @@ def examine(voc_dir: str | Path, classes: str | Path | None = None, progress: bo
     findings += check_shared(folder, splits, others)
     findings += check_counts(folder, splits)
     findings += check_folders(folder, splits, set().union(*others.values()))
+    examination = Examination()
     for split in splits:
-        findings += check_pairs(folder, split, table, progress)
+        findings += check_pairs(folder, split, table, examination, progress)
     findings += check_same_content(splits)
+    findings += examination.findings(folder, None if table is _ANY else table)
     findings += check_balance(splits, table)
     return Report(findings, splits, table)
 
 
-def check_classes(folder: Path, path: str | Path | None = None) -> tuple[ClassList, list[Finding]]:
-    """Read the classes from a file, or from the folder; if that fails, return a list that fits any index."""
-    table, findings = _attempt(voc.folder_classes, folder) if path is None else _attempt(read_classes, path)
+def check_classes(folder: Path, path: Classes | None = None) -> tuple[ClassList, list[Finding]]:
+    """Take the classes, from a file or from the folder; if that fails, return a list that fits any index."""
+    if path is None:
+        table, findings = _attempt(voc.folder_classes, folder)
+    else:
+        table, findings = _attempt(read_classes if isinstance(path, (str, Path)) else as_class_list, path)
     return table or _ANY, findings
 
 
@@ -147,7 +142,7 @@ def check_list(folder: Path, split: Split) -> list[Finding]:
     twice = [name for name, count in Counter(split.ids).items() if count > 1]
     if twice:
         path = folder / "ImageSets" / "Segmentation" / f"{split.name}.txt"
-        findings.append(Finding(f"{path}: on the list twice: {_some(twice)}", "remove the duplicates"))
+        findings.append(Finding(f"{path}: on the list twice: {some(twice)}", "remove the duplicates"))
     return findings
 
 
@@ -160,7 +155,7 @@ def check_shared(folder: Path, splits: Sequence[Split], others: Mapping[str, set
         if shared and name.startswith("train") and name != "trainval":
             # SBD's own training list holds many images of VOC's val
             advice = _LEAK if name == "train" else "do not train on that list as it is"
-            what = f"{folder}: on both lists, {name} and val: {_some(shared)}"
+            what = f"{folder}: on both lists, {name} and val: {some(shared)}"
             findings.append(Finding(what, advice, warning=name != "train"))
     return findings
 
@@ -197,19 +192,20 @@ def check_folders(folder: Path, splits: Sequence[Split], elsewhere: set[str]) ->
 
     A listed name without an image or a mask is a fault. Files that no list names are warnings.
     """
-    (images, faults), (masks, more) = (
+    (photos, faults), (masks, more) = (
         _attempt(file_names, folder / part) for part in ("JPEGImages", "SegmentationClass")
     )
-    images, masks, findings = images or set(), masks or set(), faults + more
+    photos, masks, findings = photos or set(), masks or set(), faults + more
     for split in splits:
         for name in dict.fromkeys(split.ids):
-            there = any(f"{name}{suffix}" in images for suffix in IMAGE_SUFFIXES)
-            if not there:
-                findings.append(_missing(folder / "JPEGImages", name, IMAGE_SUFFIXES, images, split.name))
-            if f"{name}.png" not in masks:
-                findings.append(_missing(folder / "SegmentationClass", name, (".png",), masks, split.name))
-    findings += _ambiguous(folder, images)
-    return findings + _unlisted(folder, splits, elsewhere, images, masks)
+            if photos.isdisjoint(file_names_of(name, IMAGE_SUFFIXES)):
+                findings.append(_missing(folder / "JPEGImages", name, IMAGE_SUFFIXES, photos, split.name))
+            if masks.isdisjoint(file_names_of(name, (MASK_SUFFIX,))):
+                findings.append(
+                    _missing(folder / "SegmentationClass", name, (MASK_SUFFIX,), masks, split.name)
+                )
+    findings += _ambiguous(folder, photos)
+    return findings + _unlisted(folder, splits, elsewhere, photos, masks)
 
 
 def _missing(place: Path, name: str, suffixes: Sequence[str], there: set[str], split: str) -> Finding:
@@ -218,30 +214,30 @@ def _missing(place: Path, name: str, suffixes: Sequence[str], there: set[str], s
     what = f"{place / name}{suffixes[0]}: missing, but {split!r} lists it"
     if others:
         expected = " or ".join(f"{name}{suffix}" for suffix in suffixes)
-        return Finding(what, f"there is {_some(others)}: save it as {expected}")
+        return Finding(what, f"there is {some(others)}: save it as {expected}")
     return Finding(what, "put it there, or remove it from the list")
 
 
-def _ambiguous(folder: Path, images: set[str]) -> Iterator[Finding]:
+def _ambiguous(folder: Path, photos: set[str]) -> Iterator[Finding]:
     """Find names with several images, only the first of which is read."""
     stems = Counter(
-        os.path.splitext(file)[0] for file in images if os.path.splitext(file)[1] in IMAGE_SUFFIXES
+        os.path.splitext(file)[0] for file in photos if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES
     )
     several = sorted(stem for stem, count in stems.items() if count > 1)
     if several:
         order = ", ".join(IMAGE_SUFFIXES)
-        what = f"{folder / 'JPEGImages'}: several images with one name: {_some(several)}"
+        what = f"{folder / 'JPEGImages'}: several images with one name: {some(several)}"
         yield Finding(what, f"the first of {order} is read; remove the others", warning=True)
 
 
 def _unlisted(
-    folder: Path, splits: Sequence[Split], elsewhere: set[str], images: set[str], masks: set[str]
+    folder: Path, splits: Sequence[Split], elsewhere: set[str], photos: set[str], masks: set[str]
 ) -> list[Finding]:
     """Find images and masks that no list names."""
     if _is_voc2012(folder):  # it has 14,212 images for other tasks, without masks and on no list
         return []
     listed = {name for split in splits for name in split.ids} | elsewhere
-    image, mask = ({os.path.splitext(file)[0] for file in names} - listed for names in (images, masks))
+    image, mask = ({os.path.splitext(file)[0] for file in names} - listed for names in (photos, masks))
     kinds = {
         "image and mask, but on no list": image & mask,
         "an image without a mask, on no list": image - mask,
@@ -249,23 +245,25 @@ def _unlisted(
     }
     advice = "never read; complete the pair and list it, or remove the file"
     return [
-        Finding(f"{folder}: {kind}: {_some(sorted(names))}", advice, warning=True)
+        Finding(f"{folder}: {kind}: {some(sorted(names))}", advice, warning=True)
         for kind, names in kinds.items()
         if names
     ]
 
 
-def check_pairs(folder: Path, split: Split, table: ClassList, progress: bool = False) -> list[Finding]:
+def check_pairs(
+    folder: Path, split: Split, table: ClassList, examination: Examination, progress: bool = False
+) -> list[Finding]:
     """Read every image and mask on a list, fill in what is measured, and report every fault of each pair."""
     findings: list[Finding] = []
     for name in tqdm(dict.fromkeys(split.ids), desc=f"reading {split.name}", disable=not progress):
         image_path, mask_path = pair_paths(folder, name)
         image = label = None
         if os.path.lexists(image_path):  # what is missing has been reported
-            image, faults = _attempt(_read_image, image_path, split)
+            image, faults = _attempt(_read_image, image_path, split, examination)
             findings += faults
         if os.path.lexists(mask_path):
-            label, faults = _attempt(_read_mask, mask_path, split, table)
+            label, faults = _attempt(_read_mask, mask_path, split, table, examination)
             findings += faults
         findings += _check_pair(image, label, image_path, mask_path)
         if image is not None:
@@ -277,18 +275,23 @@ def check_pairs(folder: Path, split: Split, table: ClassList, progress: bool = F
     return findings
 
 
-def _read_image(path: Path, split: Split) -> Tensor:
+def _read_image(path: Path, split: Split, examination: Examination) -> Tensor:
     """Read an image, and keep a hash of its file."""
     check_listed(split.name, path)
     image = voc.read_image(path)
+    examination.add_image(path)
     split.digests[path.stem] = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     return image
 
 
-def _read_mask(path: Path, split: Split, table: ClassList) -> Tensor:
+def _read_mask(path: Path, split: Split, table: ClassList, examination: Examination) -> Tensor:
     """Read a mask."""
     check_listed(split.name, path)
-    return voc.read_mask(path, table)
+    mask = images.read_mask(path)
+    label = voc.mask_label(mask, table, str(path))
+    examination.add_palette(path, mask)
+    examination.add_label(label.numpy())
+    return label
 
 
 def _check_pair(
@@ -296,7 +299,7 @@ def _check_pair(
 ) -> Iterator[Finding]:
     """Check the sizes, and whether the mask has a labelled pixel."""
     if image is not None and label is not None:
-        yield from _attempt(check_pair, image, label, f"{image_path} and its mask")[1]
+        yield from _attempt(images.check_pair, image, label, f"{image_path} and its mask")[1]
     if image is not None and max(image.shape[1:]) < SMALL:
         size = "x".join(map(str, image.shape[1:]))
         what = f"{image_path}: {size} pixels, less than one cell of a network's map ({SMALL}x{SMALL})"
@@ -312,7 +315,7 @@ def check_same_content(splits: Sequence[Split]) -> list[Finding]:
     for name, digest in train.digests.items():
         names[digest].append(name)
     return [
-        Finding(f"the image {name!r} of val is the same file as {_some(names[digest])} of train", _LEAK)
+        Finding(f"the image {name!r} of val is the same file as {some(names[digest])} of train", _LEAK)
         for name, digest in val.digests.items()
         if any(other != name for other in names.get(digest, ()))
     ]
@@ -324,7 +327,7 @@ def check_balance(splits: Sequence[Split], table: ClassList) -> list[Finding]:
     for split in (split for split in splits if split.counts.any()):
         absent = [n for n, c in zip(table.names, split.counts, strict=False) if not c]
         if absent and table is not _ANY:
-            what = f"never in the masks of {split.name}: {_some(absent)}"
+            what = f"never in the masks of {split.name}: {some(absent)}"
             advice = {"train": "it cannot be learned", "val": "it will have no score"}[split.name]
             findings.append(Finding(what, f"{advice}; add images with it", warning=True))
         share = split.counts[VOID] / split.counts.sum()
@@ -332,13 +335,6 @@ def check_balance(splits: Sequence[Split], table: ClassList) -> list[Finding]:
             what = f"{share:.0%} of the pixels of {split.name} are void"
             findings.append(Finding(what, f"void is {VOID}; was it used for the background?", warning=True))
     return findings
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    """Return a few of many names."""
-    names = list(names)
-    shown = ", ".join(map(str, names[:most]))
-    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def summary(report: Report) -> list[str]:

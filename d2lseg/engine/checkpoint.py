@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from .files import check_file, written_whole
+from .files import check_file, user_path, written_whole
 
 FORMAT = "d2lseg-1"
 EXPECTED = "expected a file that d2lseg has written. Copy it anew, or train again"
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     torch itself does not notice a changed bit among the numbers. The archive holds a checksum of each tensor,
     which is compared here.
     """
-    path = Path(path)
+    path = user_path(path)
     check_file(path, "checkpoint", "train one with notebook 05 or check the path")
     _check_archive(path)
     content = _load(path)

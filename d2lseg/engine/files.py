@@ -15,6 +15,31 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` replaced by the user's home folder."""
+    return Path(path).expanduser()
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Name the place, and a way out, where something cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise PermissionError(
+            f"{path}: cannot be written here ({error.strerror}); choose another folder. For the course's own "
+            "data and checkpoints, set the environment variable D2LSEG_DATA to a folder of yours"
+        ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder, and those above it, if they are not there."""
+    with _writable(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def data_dir() -> Path:
     """Return the folder for datasets and checkpoints, created if needed.
 
@@ -28,19 +53,21 @@ def data_dir() -> Path:
         folder = checkout / "data"
     else:
         folder = Path.home() / ".cache" / "d2lseg"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return folder
 
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Write a file that takes its place only if the block succeeds; an older one stays until then."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = user_path(path)
     # a fixed name, so that the drafts of killed runs do not pile up
     draft = path.with_name(f".{path.name}.part")
+    with _writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = draft.open("wb")
     try:
-        with draft.open("wb") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # otherwise a power cut after the rename could leave an empty file
@@ -67,10 +94,11 @@ def folder_written_whole(path: str | os.PathLike[str], locked: bool = False) -> 
     FileExistsError
         If there is something at `path` when the block ends.
     """
-    path = Path(path)
+    path = user_path(path)
     draft = path.with_name(f".{path.name}.part" if locked else f".{path.name}-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)  # from a killed run, which may have had our process ID
-    draft.mkdir(parents=True)
+    with _writable(path):
+        draft.mkdir(parents=True)
     try:
         yield draft
         check_free(path)  # rename would silently replace an empty folder
@@ -135,9 +163,10 @@ def read_text(path: str | os.PathLike[str], what: str = "file", advice: str = "c
 
     It takes and raises what `check_file` does, and raises ValueError if the file is not UTF-8.
     """
+    path = user_path(path)
     check_file(path, what, advice)
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8") from error
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .files import check_file
+from .files import check_file, user_path
 
+LOSSY = ("JPEG", "MPO")  # PIL's formats; MPO is a JPEG with further images inside, as phones write it
 _OPAQUE = frozenset(("1", "L", "RGB", "CMYK", "YCbCr", "HSV", "LAB"))  # PIL modes; P may be transparent
+AnyImage = str | Path | Image.Image | np.ndarray | Tensor  # one image in whatever form, see `as_rgb`
 
 
 class MaskFile(NamedTuple):
@@ -34,15 +37,11 @@ def open_image(path: str | Path, upright: bool = False) -> Image.Image:
     ValueError
         If it is not an image, is damaged, or has more pixels than PIL opens.
     """
-    if not os.path.isfile(path):
-        check_file(path, "image")  # says what it is instead
+    image = open_header(path)
     try:
-        image: Image.Image = Image.open(path)
         image.load()
-        # PIL rotates TIFF files itself
-        if upright and image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            image.info.pop("exif", None)  # exif_transpose would encode it again, and fail on an odd tag
-            image = ImageOps.exif_transpose(image)
+        if upright:
+            image = _upright(image)
     except MemoryError:
         raise
     except Exception as error:  # for a broken file, PIL's readers may raise almost any exception
@@ -74,13 +73,65 @@ def read_rgb(path: str | Path) -> Tensor:
     FileNotFoundError, PermissionError, ValueError
         As in `open_image`; a ValueError also if brightness is stored as floats or beyond 16 bits.
     """
+    if not isinstance(path, (str, os.PathLike)):  # an image by mistake, or an open file
+        return as_rgb(path)
     with open_image(path, upright=True) as image:
-        if image.mode != "RGB" or "transparency" in image.info:
-            image = opaque_rgb(image, path)
-        # (H, W, 3) -> (3, H, W) by PIL, which is faster than transposing an array
-        planes, shape = [image.tobytes("raw", band) for band in "RGB"], (3, image.height, image.width)
+        planes, shape = _planes(image, path)
     del image  # two copies of a large photo at a time are enough
     return torch.frombuffer(bytearray().join(planes), dtype=torch.uint8).view(shape)
+
+
+def _planes(image: Image.Image, name: str | Path) -> tuple[list[bytes], tuple[int, int, int]]:
+    """Return the red, green and blue bytes of an image, and the shape (3, H, W)."""
+    if image.mode != "RGB" or "transparency" in image.info:
+        image = opaque_rgb(image, name)
+    # (H, W, 3) -> (3, H, W) by PIL, which is faster than transposing an array
+    return [image.tobytes("raw", band) for band in "RGB"], (3, image.height, image.width)
+
+
+def as_rgb(image: AnyImage) -> Tensor:
+    """Return what means one image as a uint8 RGB tensor (3, H, W).
+
+    Parameters
+    ----------
+    image : path, PIL image, array or tensor
+        A path or PIL image of any kind, as `read_rgb` treats it; a uint8 array (H, W), (H, W, 3) or
+        (H, W, 4), as NumPy and PIL hold images, or (3, H, W); a uint8 tensor (3, H, W).
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, ValueError
+        As in `read_rgb`; a ValueError also for an array or tensor of another shape or dtype.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return read_rgb(image)
+    if hasattr(image, "read") and not isinstance(image, Image.Image):  # a file that is open
+        image = Image.open(cast(BinaryIO, image))
+    shape = tuple(getattr(image, "shape", ()))
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size:
+        if len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)):
+            image = Image.fromarray(image)
+        elif len(shape) == 3 and shape[0] == 3:
+            image = torch.from_numpy(np.ascontiguousarray(image))
+    if isinstance(image, Image.Image):
+        planes, shape = _planes(_upright(image), "the PIL image")
+        return torch.frombuffer(bytearray().join(planes), dtype=torch.uint8).view(shape)
+    if isinstance(image, Tensor) and image.dtype == torch.uint8 and len(shape) == 3 and shape[0] == 3:
+        if image.numel():
+            return image
+    found = getattr(image, "dtype", type(image).__name__)
+    raise ValueError(
+        f"expected one uint8 RGB image (3, H, W), got {found} {shape}; give a path, a PIL image, a uint8 "
+        "array (H, W, 3) or a tensor (3, H, W); voc.read_image(path) reads a file in this form"
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Rotate an image by its EXIF orientation, unless PIL has done so, as it does for TIFF."""
+    if image.format == "TIFF" or image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return image
+    image.info.pop("exif", None)  # exif_transpose would encode it again, and fail on an odd tag
+    return ImageOps.exif_transpose(image)
 
 
 def opaque_rgb(image: Image.Image, path: str | Path) -> Image.Image:
@@ -99,9 +150,102 @@ def opaque_rgb(image: Image.Image, path: str | Path) -> Image.Image:
         rgba = image.convert("RGBA")
     except ValueError as error:
         raise ValueError(f"{path}: {error}; save it as RGB, in a JPEG or PNG file") from error
+    _check_alpha(rgba.getchannel("A"), path)
     ground = Image.new("RGB", image.size, "white")
     ground.paste(rgba, mask=rgba)
     return ground
+
+
+def _check_alpha(alpha: Image.Image, path: str | Path) -> None:
+    """Raise a ValueError if a channel called transparency cannot be that, such as near infrared."""
+    counts = alpha.histogram()  # pixels of each value
+    pixels, partly = sum(counts), counts[1:255]
+    if counts[0] == pixels:
+        what = "transparent everywhere, so that nothing would be seen"
+    elif pixels >= 1024 and sum(partly) > pixels / 2 and sum(map(bool, partly)) >= 32:
+        what = "half transparent, in many degrees, over most of the image"
+    else:
+        return
+    raise ValueError(
+        f"{path}: its last channel, tagged as transparency, is {what}; is it another measurement, such as "
+        "near infrared? Save the image again with red, green and blue alone"
+    )
+
+
+def oddities(path: str | Path) -> list[tuple[str, str]]:
+    """Say what of an image file is not read as its header lets one expect, and what to do; usually nothing.
+
+    Only the header of common files is looked at; 16-bit files are decoded.
+    """
+    found = []
+    with open_header(path) as image:
+        tiles = getattr(image, "tile", None)
+        raw = str(tiles[0][3]) if tiles else ""
+        samples = getattr(image, "tag_v2", {}).get(277, 0)
+        if samples > len(image.getbands()):
+            read = len(image.getbands())
+            found.append((f"{samples} channels, of which {read} are read", "are they red, green and blue?"))
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            found.append(("several frames or pages, of which the first is read", "save each as a file"))
+        if image.mode.startswith("I") or ";16" in raw:
+            found += _unused_bits(image)
+    return found
+
+
+def _unused_bits(image: Image.Image) -> list[tuple[str, str]]:
+    """Look for a camera's 10, 12 or 14 bits in a file of 16."""
+    values = np.asarray(image)
+    # PIL keeps the upper eight bits of 16-bit colours
+    bits = int(values.max()).bit_length() + (0 if image.mode.startswith("I") else 8)
+    if not 8 < bits <= 14:
+        return []
+    factor = 2 ** (16 - bits)
+    what = f"{bits} bits used of 16, so that it looks up to {factor} times too dark"
+    return [(what, f"multiply the values by {factor}")]
+
+
+def open_header(path: str | Path) -> Image.Image:
+    """Open an image file without decoding its pixels; it raises what `open_image` does."""
+    path = user_path(path)
+    if not os.path.isfile(path):
+        check_file(path, "image")  # says what it is instead
+    try:
+        return Image.open(path)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def is_image_file(path: Path) -> bool:
+    """Tell by its name whether a path is a visible file of a kind that PIL reads, in capitals or not."""
+    return path.suffix.lower() in _image_suffixes() and not path.name.startswith(".") and path.is_file()
+
+
+@cache
+def _image_suffixes() -> frozenset[str]:
+    """Return the lower-case suffixes of the image formats that PIL reads; documents and films are none."""
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return frozenset(readable - {".pdf", ".eps", ".ps", ".mpg", ".mpeg"})
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the (height, width) of an opened image once it is upright."""
+    turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def as_indices(label: Tensor | np.ndarray, name: str) -> np.ndarray:
+    """Return a label of any integer dtype as uint8 indices (H, W), or raise a ValueError."""
+    values = np.asarray(label.cpu() if isinstance(label, Tensor) else label)
+    if values.ndim != 2 or values.dtype.kind not in "bui":
+        raise ValueError(
+            f"{name}: expected class indices (H, W) of an integer dtype, got {values.dtype} "
+            f"{tuple(values.shape)}; scores (C, H, W) become indices with .argmax(0)"
+        )
+    if values.size and not 0 <= values.min() <= values.max() <= 255:
+        raise ValueError(f"{name}: indices from {values.min()} to {values.max()}; expected 0..255")
+    return values.astype(np.uint8)
 
 
 def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
@@ -128,18 +272,22 @@ def read_mask(path: str | Path) -> MaskFile:
     """
     with open_image(path) as image:
         mode, palette, pixels = image.mode, image.getpalette(), np.array(image)
-        lossy = image.format in ("JPEG", "MPO")
-    if lossy:
-        raise ValueError(
-            f"{path}: a JPEG, which changes values; a mask needs lossless compression. Export it again as "
-            "PNG, from the original and not from the JPEG"
-        )
+        check_lossless(image, path)
     if mode not in ("P", "L", "RGB"):
         raise ValueError(
             f"{path}: its PIL mode is {mode!r}; a mask is a palette PNG ('P'), a greyscale PNG of "
             "class indices ('L') or an RGB PNG of the classes' colours. Save it as one of them"
         )
     return MaskFile(pixels, palette if mode == "P" else None)
+
+
+def check_lossless(image: Image.Image, path: str | Path) -> None:
+    """Raise a ValueError if a mask was read from a JPEG."""
+    if image.format in LOSSY:
+        raise ValueError(
+            f"{path}: a JPEG, which changes values; a mask needs lossless compression. Export it again as "
+            "PNG, from the original and not from the JPEG"
+        )
 
 
 def check_indices(label: np.ndarray, num_classes: int, void: int, name: str) -> None:

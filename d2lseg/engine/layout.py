@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from .files import check_file, in_words, read_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+MASK_SUFFIX = ".png"
 _ADVICE = (
     "expected a folder in VOC layout: JPEGImages/ID.jpg, SegmentationClass/ID.png and lists of IDs in "
     "ImageSets/Segmentation/. emojivoc.prepare() draws one, voc.download() fetches VOC 2012"
@@ -28,10 +29,22 @@ def list_path(voc_dir: str | Path, split: str) -> Path:
 
 def pair_paths(voc_dir: str | Path, name: str) -> tuple[Path, Path]:
     """Return the paths of image and mask; of several image files, the first suffix in `IMAGE_SUFFIXES`."""
-    images = [Path(voc_dir) / "JPEGImages" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
-    # prefer a file; otherwise whatever has the name, so that an error can say why it is not an image
-    image = next(filter(os.path.isfile, images), None) or next(filter(os.path.lexists, images), images[0])
-    return image, Path(voc_dir) / "SegmentationClass" / f"{name}.png"
+    return (
+        _existing(Path(voc_dir) / "JPEGImages", file_names_of(name, IMAGE_SUFFIXES)),
+        _existing(Path(voc_dir) / "SegmentationClass", file_names_of(name, (MASK_SUFFIX,))),
+    )
+
+
+def file_names_of(name: str, suffixes: Sequence[str]) -> list[str]:
+    """Return the file names that an ID may have: each suffix as it is, in capitals, or with one capital."""
+    spellings = (str.lower, str.upper, lambda suffix: f".{suffix[1:].capitalize()}")
+    return [f"{name}{spell(suffix)}" for spell in spellings for suffix in suffixes]
+
+
+def _existing(folder: Path, names: Sequence[str]) -> Path:
+    """Return the first that is a file, or else whatever has the name, so that an error can say what it is."""
+    paths = [folder / name for name in names]
+    return next(filter(os.path.isfile, paths), None) or next(filter(os.path.lexists, paths), paths[0])
 
 
 def read_ids(voc_dir: str | Path, split: str) -> list[str]:
@@ -75,8 +88,8 @@ def check_present(voc_dir: str | Path, split: str, ids: Iterable[str]) -> None:
     # one look into each folder: asking for each file would take longer than reading the first batch
     images, masks = (file_names(Path(voc_dir) / part) for part in ("JPEGImages", "SegmentationClass"))
     for name in ids:
-        has_image = any(f"{name}{suffix}" in images for suffix in IMAGE_SUFFIXES)
-        if not has_image or f"{name}.png" not in masks:
+        has_image = not images.isdisjoint(file_names_of(name, IMAGE_SUFFIXES))
+        if not has_image or masks.isdisjoint(file_names_of(name, (MASK_SUFFIX,))):
             path = pair_paths(voc_dir, name)[has_image]
             raise FileNotFoundError(
                 f"{path}: missing, but {split!r} lists it; put it there, or take it off the list. "
@@ -123,5 +136,8 @@ def without(
     kept = [name for name in ids if name not in skipped]
     if not kept:
         first = next(iter(skipped.values()))
-        raise ValueError(f"{voc_dir}: no image of {split!r} can be used, the first: {first}")
+        raise ValueError(
+            f"{voc_dir}: no image of {split!r} can be used, the first: {first}. See all with: python -m "
+            f"d2lseg doctor {voc_dir}"
+        )
     return kept, skipped

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -109,3 +110,16 @@ def loader_options(num_workers: int | None, seed: int = 0) -> dict[str, Any]:
         "pin_memory": torch.cuda.is_available(),  # so that copying to the GPU overlaps with its work
         "generator": torch.Generator().manual_seed(seed),  # leaves torch's global random state alone
     }
+
+
+def crop_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Read a crop's size, where one number stands for a square."""
+    if size is None:
+        return None
+    try:
+        two = [index(side) for side in (size if isinstance(size, (tuple, list)) else (size, size))]
+    except TypeError:  # no whole number
+        two = []
+    if len(two) != 2 or min(two) < 1:
+        raise ValueError(f"crop_size is {size!r}; expected (height, width), both at least 1")
+    return two[0], two[1]
