@@ -17,7 +17,7 @@ from tools import mutate
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
-COUNT = 500
+COUNT = 1000
 QUICK = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
 
