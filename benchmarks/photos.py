@@ -39,6 +39,7 @@ CROP, BATCH = (
 )  # the textbook's crop, a multiple of 32; its batch of 32 needs more memory than a laptop has
 OUR_CROP, OUR_SCALE = (288, 288), (0.5, 2.0)
 RATE = 1e-3  # the textbook's for SGD, and ours for AdamW
+STARTS = {True: ("efficientnet_lite0", "imagenet"), False: ("resnet18", None)}  # pretrained, from scratch
 POINTS = 6  # of a curve
 Batch = tuple[Tensor, Tensor]
 Rows = list[dict[str, str]]
@@ -89,7 +90,7 @@ class Textbook(nn.Module):
 
     def __init__(self, pretrained: bool) -> None:
         super().__init__()
-        name, weights = ("efficientnet_lite0", "imagenet") if pretrained else ("resnet18", None)
+        name, weights = STARTS[pretrained]
         self.design = backbones.BACKBONES[name]
         self.standardise = fcn.Standardize(self.design.mean, self.design.std)
         backbone, channels = backbones.make_backbone(name, weights), self.design.channels[-1]
@@ -165,7 +166,7 @@ def train(
     recipe = RECIPES[name]
     training.set_seed(seed)
     if recipe.ours:
-        backbone, weights = ("efficientnet_lite0", "imagenet") if recipe.pretrained else ("resnet18", None)
+        backbone, weights = STARTS[recipe.pretrained]
         net = fcn.FCN8s(len(NAMES), backbone=backbone, weights=weights, geometry="corrected")
         batches, watched = our_batches(folder, seed), validation if name in PAIR else None
         options: Any = {"lr": recipe.rate, "seed": seed, "live": False}
