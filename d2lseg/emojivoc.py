@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from .classes import VOC_CLASSES, VOID
 from .engine.backgrounds import Rng, draw_background, ramp
 from .engine.files import data_dir, folder_written_whole, make_folder
+from .metrics import boundary_band
 from .voc import write_mask
 
 STYLES = ("fluent", "twemoji")
@@ -39,7 +40,10 @@ HANDS = (1, 1, 1, 2, 2, 2, 2, 3, 3, 3)
 OPAQUE = 128
 """A pixel of a sprite belongs to the object if its alpha (0..255) is at least this."""
 
-RECIPE_VERSION = 3
+VOID_WIDTH = 1
+"""Pixels on each side of an object's outline that are void."""
+
+RECIPE_VERSION = 4
 BYTES_PER_SCENE = 12_000
 Size = tuple[int, int]  # (width, height), as PIL has it
 
@@ -145,19 +149,6 @@ def _mask(posed: Image.Image, corner: tuple[int, int], size: Size) -> np.ndarray
     return np.asarray(canvas) >= OPAQUE
 
 
-def ring(mask: np.ndarray, width: int) -> np.ndarray:
-    """Return the pixels outside a mask (bool, (H, W)) that are at most `width` rows and columns away."""
-    grown = mask.copy()
-    for _ in range(width):
-        above_and_below = grown.copy()
-        above_and_below[1:] |= grown[:-1]
-        above_and_below[:-1] |= grown[1:]
-        grown = above_and_below.copy()
-        grown[:, 1:] |= above_and_below[:, :-1]
-        grown[:, :-1] |= above_and_below[:, 1:]
-    return grown & ~mask
-
-
 class Layer(NamedTuple):
     """One placed object, before the objects in front of it are known."""
 
@@ -194,12 +185,12 @@ def _scene_size(rng: Rng) -> Size:
     return (short, long) if rng.random() < 0.2 else (long, short)
 
 
-def _owners(layers: list[Layer], ring_width: int, size: Size) -> np.ndarray:
+def _owners(layers: list[Layer], size: Size) -> np.ndarray:
     """Return the owner of each pixel, int (H, W): 0 background, k the k-th layer, -1 void."""
     owner = np.zeros(size[::-1], np.int16)
     for number, layer in enumerate(layers, start=1):
-        owner[ring(layer.mask, ring_width)] = -1
         owner[layer.mask] = number
+        owner[boundary_band(torch.from_numpy(layer.mask), VOID_WIDTH).numpy()] = -1
     return owner
 
 
@@ -223,8 +214,8 @@ def _light(rng: Rng, image: Image.Image) -> np.ndarray:
 def compose_scene(index: int, seed: int = 0, styles: Sequence[str] = STYLES) -> Scene:
     """Draw one scene with sprites of the given styles, and describe its objects.
 
-    The objects are painted from back to front. Around each lies a ring of void, one or two pixels wide (one
-    width a scene), where an annotator could not tell the object from what is behind it.
+    The objects are painted from back to front. Along the outline of each runs a band of void, half on the
+    object and half on what is behind it, where an annotator could not tell one from the other.
     """
     _check_whole("index", index)
     _check_whole("seed", seed)
@@ -236,7 +227,7 @@ def compose_scene(index: int, seed: int = 0, styles: Sequence[str] = STYLES) -> 
     for class_index in scene_classes(index, seed):
         layers.append(new_layer(rng, class_index, styles, layers, size))
         image.paste(layers[-1].image, layers[-1].corner, layers[-1].image)
-    owner = _owners(layers, int(rng.integers(1, 3)), size)
+    owner = _owners(layers, size)
     classes = np.array([0, *(layer.class_index for layer in layers), VOID], np.uint8)  # owner -1 is the last
     objects = tuple(_describe(layer, layers[k:], owner == k) for k, layer in enumerate(layers, start=1))
     return Scene(_light(rng, image), classes[owner], objects)
