@@ -47,6 +47,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--all", action="store_true", help="also the steps between the two, and from scratch"
     )
     options.add_argument("--keep", action="store_true", help="add to the module's tables what they lack")
+    options.add_argument(
+        "--keep-pace",
+        action="store_true",
+        help="measure and keep the time of a step of each recipe, and stop",
+    )
+    options.add_argument(
+        "--kept-pace", action="store_true", help="count time by the kept pace, not the clock"
+    )
     found = parser.parse_args(arguments)
     if found.what == "photos" and found.data is None:
         parser.error("photos needs --data FOLDER, photographs with masks in VOC layout")

@@ -5,6 +5,10 @@ optimiser, its schedule, the data (our crops, mirrored and scaled, with void lef
 and the network (FCN-8s in our training loop). All get the same time, counted without reading and scoring.
 Each model is scored twice on the same validation photographs: the textbook's way, and on whole images.
 
+``--keep-pace`` measures the seconds that a step of each recipe takes here, in turns, and keeps them in
+``d2lseg/results/textbook_speed.csv``. ``--kept-pace`` counts time by that table instead of the clock, so that
+any machine, with a GPU or busy, takes the steps that fit into the minutes on the one that was measured.
+
 The folder is in VOC layout; the classes are the seven of `d2lseg.datasets.photos`.
 """
 
@@ -19,7 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
@@ -43,6 +47,7 @@ STARTS = {True: ("efficientnet_lite0", "imagenet"), False: ("resnet18", None)}  
 POINTS = 6  # of a curve
 Batch = tuple[Tensor, Tensor]
 Rows = list[dict[str, str]]
+PACE = experiments.RESULTS / "textbook_speed.csv"
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,15 @@ for _name, _change in _STEPS:
     RECIPES[_name] = replace(list(RECIPES.values())[-1], **_change)
 PAIR = ("textbook", "ours")  # they get a curve
 RECIPES |= {f"{name}, from scratch": replace(RECIPES[name], pretrained=False) for name in PAIR}
+
+
+class Run(NamedTuple):
+    """A trained model, its steps, the seconds they took, and (seconds, mIoU) at a few moments."""
+
+    model: nn.Module
+    steps: int
+    seconds: float
+    curve: list[tuple[float, float]]
 
 
 class Textbook(nn.Module):
@@ -128,16 +142,21 @@ def fit(
     batches: Iterable[Batch],
     seconds: float,
     score: Callable[[], float] | None,
-) -> tuple[int, list[tuple[float, float]]]:
-    """Train the textbook's network for a time; return the steps, and (seconds, score) at a few moments."""
-    optimizer = textbook.make_optimizer(model)
+    pace: float | None = None,
+) -> Run:
+    """Train the textbook's network for a time, with (seconds, score) at a few moments.
+
+    The clock counts, or each step as `pace` seconds.
+    """
+    device = training.best_device()
+    optimizer = textbook.make_optimizer(model.to(device))
     if recipe.adamw:
         optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2)
-    spent, steps, curve = 0.0, 0, []
+    spent, steps, curve = 0.0, 0, list[tuple[float, float]]()
     forever = _forever(batches)
     while spent < seconds:
         start = time.perf_counter()
-        images, labels = next(forever)
+        images, labels = (part.to(device) for part in next(forever))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * (training.one_cycle(spent / seconds) if recipe.one_cycle else 1)
         if recipe.our_data:
@@ -147,10 +166,10 @@ def fit(
             optimizer.step()
         else:
             textbook.train_step(model.network, optimizer, images, labels)
-        spent, steps = spent + time.perf_counter() - start, steps + 1
+        spent, steps = spent + (pace or time.perf_counter() - start), steps + 1
         if score and spent >= seconds * (len(curve) + 1) / POINTS:
             curve.append((spent, score()))
-    return steps, curve
+    return Run(model, steps, spent, curve)
 
 
 def _forever(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -160,30 +179,67 @@ def _forever(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def train(
-    folder: Path, name: str, seed: int, seconds: float, validation: DataLoader
-) -> tuple[nn.Module, int, list[tuple[float, float]]]:
-    """Train one recipe; return the model, its steps and its curve."""
+    folder: Path,
+    name: str,
+    seed: int,
+    seconds: float,
+    validation: DataLoader | None,
+    pace: float | None = None,
+) -> Run:
+    """Train one recipe, with a curve if it is one of the pair and there are photographs to validate on."""
+    watched = validation if name in PAIR else None
     recipe = RECIPES[name]
     training.set_seed(seed)
     if recipe.ours:
         backbone, weights = STARTS[recipe.pretrained]
         net = fcn.FCN8s(len(NAMES), backbone=backbone, weights=weights, geometry="corrected")
-        batches, watched = our_batches(folder, seed), validation if name in PAIR else None
+        batches = our_batches(folder, seed)
         options: Any = {"lr": recipe.rate, "seed": seed, "live": False}
-        history = training.train(net, batches, watched, max_seconds=seconds, **options)
+        steps = round(seconds / pace) if pace else None
+        length: Any = {"epochs": steps / len(batches)} if steps else {"max_seconds": seconds}
+        history = training.train(net, batches, watched, **length, **options)
+        steps = steps or _steps(history)
+        for row in history.rows if pace is not None else []:
+            row["seconds"] = min(len(batches) * row["epoch"], steps) * pace
         curve = [(row["seconds"], row["miou"]) for row in history.rows if watched]
-        ends = [0.0, *(row["seconds"] for row in history.rows)]
-        spans = [after - before for before, after in itertools.pairwise(ends)]
-        images = sum(row["images_per_second"] * s for row, s in zip(history.rows, spans, strict=True))
-        return net, round(images / BATCH), curve
+        return Run(net, steps, history.rows[-1]["seconds"], curve)
     model = Textbook(recipe.pretrained)
     crops = our_batches(folder, seed) if recipe.our_data else textbook_batches(folder, "train", model.design)
-    score = (lambda: metrics.scores(training.evaluate(model, validation)).miou) if name in PAIR else None
-    return model, *fit(recipe, model, crops, seconds, score)
+    score = (lambda: metrics.scores(training.evaluate(model, watched)).miou) if watched else None
+    return fit(recipe, model, crops, seconds, score, pace)
 
 
-def measure(folder: Path, names: Iterable[str], seeds: Iterable[int], seconds: float, kept: Path) -> Rows:
+def _steps(history: training.History) -> int:
+    """Count the steps of a training run by its images."""
+    ends = [0.0, *(row["seconds"] for row in history.rows)]
+    spans = [after - before for before, after in itertools.pairwise(ends)]
+    images = sum(row["images_per_second"] * s for row, s in zip(history.rows, spans, strict=True))
+    return round(images / BATCH)
+
+
+def paces(folder: Path, names: Iterable[str], rounds: int = 2, seconds: float = 12) -> Rows:
+    """Measure the milliseconds a step of each recipe, in turns, after a short round that doesn't count."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for turn, name in itertools.product(range(rounds + 1), found):
+        length = seconds if turn else seconds / 10
+        run = train(folder, name, 0, length, None)
+        if turn:
+            found[name].append(1000 * run.seconds / run.steps)
+    shared = {"threads": str(torch.get_num_threads()), "torch": str(torch.__version__)}
+    shared |= {"precision": training.best_precision(training.best_device())}
+    return [{"recipe": n, "ms_step": f"{statistics.median(ms):.1f}"} | shared for n, ms in found.items()]
+
+
+def measure(
+    folder: Path,
+    names: Iterable[str],
+    seeds: Iterable[int],
+    seconds: float,
+    kept: Path,
+    pace: Rows | None = None,
+) -> Rows:
     """Train and score what the kept tables lack, and add it to them at once."""
+    counted = {row["recipe"]: float(row["ms_step"]) / 1000 for row in pace or []}
     validation = voc.whole_images(
         voc.VOCSegDataset(folder, "val", target_transform=seven_classes, cache=True)
     )
@@ -193,7 +249,7 @@ def measure(folder: Path, names: Iterable[str], seeds: Iterable[int], seconds: f
             key = {"recipe": name, "seed": str(seed)}
             if any(key.items() <= row.items() for row in files.read_csv(path)):
                 continue
-            model, steps, curve = train(folder, name, seed, seconds, validation)
+            model, steps, _, curve = train(folder, name, seed, seconds, validation, counted.get(name))
             found = metrics.scores(training.evaluate(model, validation))
             row = {"seconds": f"{seconds:g}", "steps": str(steps)}
             row |= {"its_way": f"{textbook.evaluate(model, crops):.4f}"}
@@ -256,7 +312,12 @@ def run(options: argparse.Namespace) -> None:
     names = RECIPES if options.all else PAIR
     with tempfile.TemporaryDirectory() as folder:
         kept = experiments.RESULTS if options.keep else Path(folder)
-        rows = measure(options.data, names, options.seeds, 60 * options.minutes, kept)
+        if options.keep_pace:
+            files.write_csv(PACE, paces(options.data, RECIPES))
+            print(PACE.read_text(encoding="ascii"))
+            return
+        pace = files.read_csv(PACE) if options.kept_pace else None
+        rows = measure(options.data, names, options.seeds, 60 * options.minutes, kept, pace)
         print(f"\n{report.machine()}\n\n{table(rows)}")
         if options.figure:
             curves = files.read_csv(kept / "textbook_curve.csv")

@@ -141,6 +141,7 @@ def right(logits: Tensor, labels: Tensor) -> float:
 def evaluate(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     """Return the pixel accuracy over batches of crops."""
     model.eval()
+    device = next(model.parameters(), torch.zeros(0)).device
     with torch.no_grad():
-        counts = [(right(model(images), labels), labels.numel()) for images, labels in batches]
+        counts = [(right(model(x.to(device)), y.to(device)), y.numel()) for x, y in batches]
     return sum(hits for hits, _ in counts) / sum(pixels for _, pixels in counts)

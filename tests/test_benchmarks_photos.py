@@ -1,5 +1,7 @@
 """The textbook's recipe turns into ours one step at a time, and both are scored alike."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from benchmarks import __main__ as benchmarks
 from benchmarks import photos, textbook
 from d2lseg import experiments, voc
+from d2lseg.datasets.photos import seven_classes
 from d2lseg.engine import files
 
 
@@ -82,10 +85,34 @@ def test_the_rate_follows_the_recipe(photo_folder, quick, monkeypatch):
     monkeypatch.setattr(torch.optim, "AdamW", Recorder)
     batches = [(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, 32, 32, dtype=torch.uint8))]
     recipe = photos.Recipe(adamw=True, one_cycle=True, our_data=True)
-    steps, curve = photos.fit(recipe, model, batches, seconds=0.5, score=lambda: 0.25)
+    _, steps, seconds, curve = photos.fit(recipe, model, batches, seconds=0.5, score=lambda: 0.25)
+    assert seconds >= 0.5
     assert steps == len(rates) >= 3
     assert rates[0] == pytest.approx(photos.RATE / 25) and rates[-1] < max(rates) <= photos.RATE
     assert [score for _, score in curve] == [0.25] * len(curve) and 1 <= len(curve) <= photos.POINTS
+
+
+def test_a_kept_pace_counts_the_time_instead_of_the_clock(photo_folder, quick):
+    batches = [(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, 32, 32, dtype=torch.uint8))]
+    plain = photos.Recipe(our_data=True)
+    _, steps, seconds, curve = photos.fit(plain, photos.Textbook(False), batches, 3, lambda: 0.5, pace=0.5)
+    assert steps == 6 and seconds == 3 and [second for second, _ in curve] == [0.5, 1, 1.5, 2, 2.5, 3]
+    validation = voc.whole_images(voc.VOCSegDataset(photo_folder, "val", target_transform=seven_classes))
+    _, steps, _, curve = photos.train(photo_folder, "ours, from scratch", 0, 3, None, pace=0.5)
+    assert steps == 6 and curve == []
+    _, steps, seconds, curve = photos.train(photo_folder, "ours", 0, 3, validation, pace=0.5)
+    assert steps == 6 and seconds == 3 and curve[-1][0] == 3 and 0 <= curve[-1][1] <= 1
+
+
+@pytest.mark.slow
+def test_the_pace_is_measured_for_each_recipe(photo_folder, quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(photos, "PACE", tmp_path / "pace.csv")
+    rows = photos.paces(photo_folder, ["textbook", "ours"], rounds=2, seconds=0.2)
+    assert [row["recipe"] for row in rows] == ["textbook", "ours"]
+    assert all(0 < float(row["ms_step"]) <= 200 for row in rows)
+    monkeypatch.setattr(photos, "paces", lambda *_: rows)
+    assert benchmarks.main(["photos", "--data", str(photo_folder), "--keep-pace"]) == 0
+    assert files.read_csv(tmp_path / "pace.csv") == rows
 
 
 @pytest.mark.slow
@@ -126,3 +153,9 @@ def test_the_command_asks_for_its_folder(capsys):
     with pytest.raises(SystemExit):
         benchmarks.main(["photos"])
     assert "photos needs --data FOLDER" in capsys.readouterr().err
+
+
+def test_the_page_of_benchmarks_shows_the_kept_table():
+    page = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+    rows = files.read_csv(experiments.RESULTS / "textbook.csv")
+    assert photos.table(rows) in page.read_text(encoding="utf-8")
