@@ -2,8 +2,9 @@
 
 ``python -m d2lseg.experiments time`` measures the cost of a training step and of a prediction. ``train``
 trains every setup with every seed (an hour or more; run it again to resume), and ``score`` writes the tables
-in ``d2lseg/results`` that notebooks 07 and 10 and the README show. ``compare`` trains the comparisons of
-notebook 05 (10 minutes, also resumable), and ``own-data`` the learning curve of notebook 11 (5 minutes).
+in ``d2lseg/results`` that notebooks 07 and 10 and the README show. ``ship`` writes the weights that come with
+the package as "emoji". ``compare`` trains the comparisons of
+notebook 05 (10 minutes, also resumable), and ``own-data`` the learning curve of notebook 11 (an hour).
 
 Setups that are compared get equal training time. It is counted in steps, converted by the cost of a step on
 an idle machine, so a busy machine takes longer but reaches the same scores.
@@ -17,7 +18,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ from . import emojivoc, fcn, metrics, prediction, training, voc
 from .classes import VOC_CLASSES, VOID, ClassList
 from .datasets import convert
 from .engine import devices, files
+from .engine.checkpoint import describe, halved
 from .engine.checkpoint import read as read_checkpoint
+from .engine.checkpoint import write as write_checkpoint
 from .upsampling import BilinearUpsample
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -53,10 +56,16 @@ class Setup:
         Training steps of `BATCH` images.
     options : dict
         Arguments of `fcn.FCN`.
+    data : dict
+        What the training images go through: `flip`, `scale` or `jitter` of `voc.VOCSegDataset`.
+    loss : str
+        The loss: "ce", "balanced" (class weights by `training.balanced_weights`) or "ce+dice".
     """
 
     steps: int
     options: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    loss: str = "ce"
 
     @property
     def kind(self) -> str:
@@ -76,8 +85,15 @@ SETUPS = {
     "32s random": Setup(600, {"variant": "32s", "upsampling": "random"}),
     "32s corrected": Setup(900, {"variant": "32s", "geometry": "corrected"}),
     "8s corrected": Setup(875, {"variant": "8s", "geometry": "corrected"}),
+    # The experiments of notebook 10: each changes one thing about how "8s" is trained.
+    "8s unflipped": Setup(875, {"variant": "8s"}, {"flip": False}),
+    "8s scaled": Setup(875, {"variant": "8s"}, {"scale": (0.5, 2.0)}),
+    "8s jittered": Setup(875, {"variant": "8s"}, {"jitter": 0.3}),
+    "8s balanced": Setup(875, {"variant": "8s"}, loss="balanced"),
+    "8s Dice": Setup(875, {"variant": "8s"}, loss="ce+dice"),
 }
 SKIPS = ("32s", "16s", "8s")  # the three that notebook 07 draws side by side
+SHIPPED_SETUP = "32s"  # notebook 05's own model: its first seed comes with the package
 
 
 @dataclass(frozen=True)
@@ -107,8 +123,9 @@ COMPARISONS = {
 }
 STYLE_SCENES = (400, 100)  # training and validation scenes of each style
 
-# How much more images help (notebook 11, section 9): FCN-8s on the first images of the training list.
-PLACES, OWN_IMAGES, OWN_STEPS = 120, (24, 72, 192), 250
+# How much more places help (notebook 11, section 9): FCN-8s on the first places of the training list, two
+# images of each. A run is repeated with twice as many steps until it knows its own images.
+PLACES, OWN_PLACES, OWN_STEPS, OWN_FIT = 120, (12, 24, 48, 96), (250, 500, 1000, 2000, 4000), 0.95
 OWN_CLASSES = {
     "animal": ("bird", "cat", "cow", "dog", "horse", "sheep"),
     "vehicle": ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train"),
@@ -201,16 +218,42 @@ def _timing_row(
     }
 
 
+def batches(name: str, seed: int) -> DataLoader:
+    """Load the training images of a setup, flipped unless it says otherwise."""
+    data = {"flip": True} | SETUPS[name].data
+    flip = data.pop("flip")
+    train_iter, _ = voc.load_data_voc(emojivoc.prepare(), BATCH, CROP, seed=seed, cache=True, **data)
+    train_iter.dataset.flip = flip  # type: ignore[attr-defined]
+    return train_iter
+
+
+def loss_of(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of a setup; class weights are counted in the training labels."""
+    if SETUPS[name].loss == "ce+dice":
+        return training.cross_entropy_and_dice
+    if SETUPS[name].loss == "balanced":
+        weights = training.balanced_weights(pixels_per_class(voc.VOCSegDataset(emojivoc.prepare(), "train")))
+        return lambda logits, label: training.segmentation_loss(logits, label, weights)
+    return training.segmentation_loss
+
+
+def pixels_per_class(dataset: voc.VOCSegDataset, num_classes: int = 21) -> Tensor:
+    """Count the labelled pixels of each class in a dataset: int64 (C,)."""
+    labels = (dataset[index][1] for index in range(len(dataset)))
+    return sum((label[label != VOID].bincount(minlength=num_classes) for label in labels), torch.tensor(0))
+
+
 def train_one(name: str, seed: int) -> Path:
     """Train one setup with one seed unless its checkpoint exists, and return the checkpoint's path."""
     path = checkpoint(name, seed)
     if path.is_file():
         return path
-    train_iter, _ = voc.load_data_voc(emojivoc.prepare(), BATCH, CROP, seed=seed, cache=True)
+    train_iter = batches(name, seed)
     devices.set_seed(seed)
     model = fcn.FCN(**SETUPS[name].options, classes=VOC_CLASSES)
     steps = SETUPS[name].steps
-    history = training.train(model, train_iter, epochs=steps / len(train_iter), seed=seed, live=False)
+    options: Any = {"loss": loss_of(name), "seed": seed, "live": False}
+    history = training.train(model, train_iter, epochs=steps / len(train_iter), **options)
     notes = {"setup": name, "seed": seed, "steps": steps, "seconds": history.rows[-1]["seconds"]}
     notes |= {"threads": torch.get_num_threads(), "precision": history.settings["precision"]}
     return fcn.save(model, path, **notes)
@@ -267,7 +310,11 @@ def compare_one(name: str, seed: int) -> dict[str, Tensor]:
     devices.set_seed(seed)
     model = fcn.FCN32s(21, classes=VOC_CLASSES)
     training.train(model, train_iter, epochs=comparison.steps / len(train_iter), seed=seed, live=False)
-    return _by_void(model) if comparison.styles == emojivoc.STYLES else _by_style(model)
+    if comparison.styles != emojivoc.STYLES:
+        return _by_style(model)
+    if seed == 0:
+        _write_predictions(name, model)
+    return _by_void(model)
 
 
 def _by_style(model: fcn.FCN) -> dict[str, Tensor]:
@@ -347,7 +394,7 @@ def own_data(folder: Path) -> Path:
     Returns
     -------
     Path
-        The dataset in VOC layout, with one extra list for each number in `OWN_IMAGES`.
+        The dataset in VOC layout, with one extra list for each number in `OWN_PLACES`.
     """
     for part in ("photos", "masks"):
         (folder / part).mkdir(parents=True)
@@ -357,7 +404,7 @@ def own_data(folder: Path) -> Path:
     for new, things in enumerate(OWN_CLASSES.values(), start=1):
         mapping |= {VOC_CLASSES.index(thing): new for thing in things}
     lists = convert.split(names, seed=0, source=lambda name: name[:-1])
-    lists |= {f"train_{n}": lists["train"][:n] for n in OWN_IMAGES}
+    lists |= {f"train_{n}": lists["train"][: 2 * n] for n in OWN_PLACES}
     own = ClassList(("background", *OWN_CLASSES))
     return convert.from_masks(
         folder / "photos", folder / "masks", folder / "clean", own, mapping, lists=lists
@@ -375,28 +422,48 @@ def _write_view(folder: Path, place: int, letter: str, step: int, light: float) 
     return name
 
 
-def own_row(folder: Path, images: int, seed: int) -> dict[str, Any]:
-    """Train on the first images of notebook 11's dataset, and return a row of the table "own_data".
+def own_rows(folder: Path, places: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Train on the first places of notebook 11's dataset, for longer each time, until it knows their images.
 
     Parameters
     ----------
     folder : Path
         The dataset that `own_data` made.
-    images : int
-        One of `OWN_IMAGES`.
+    places : int
+        One of `OWN_PLACES`.
     seed : int
         Seed of the initial weights, the batch order and the crops.
+
+    Yields
+    ------
+    dict
+        A row of the table "own_data" for each length in `OWN_STEPS`, up to the first that reaches an mIoU of
+        `OWN_FIT` on the images it was trained on.
     """
-    train_set = voc.VOCSegDataset(folder, f"train_{images}", CROP, flip=True, seed=seed, cache=True)
-    batches = DataLoader(train_set, BATCH, shuffle=True, drop_last=True, generator=torch.Generator())
+    for steps in OWN_STEPS:
+        row = {"places": places, "seed": seed, "steps": steps} | _own_scores(folder, places, seed, steps)
+        yield row
+        if row["miou_train"] >= OWN_FIT:
+            return
+
+
+def _own_scores(folder: Path, places: int, seed: int, steps: int) -> dict[str, float]:
+    """Train one model on places, and return its mIoU on its own images and on those of other places."""
+    train_set = voc.VOCSegDataset(folder, f"train_{places}", CROP, flip=True, seed=seed, cache=True)
+    order = torch.Generator().manual_seed(seed)
+    train_iter = DataLoader(train_set, BATCH, shuffle=True, drop_last=True, generator=order)
     devices.set_seed(seed)
     model = fcn.FCN8s(1 + len(OWN_CLASSES))
-    training.train(model, batches, epochs=OWN_STEPS / len(batches), seed=seed, live=False)
-    row: dict[str, Any] = {"images": images, "seed": seed, "steps": OWN_STEPS}
-    for part, column in ((f"train_{images}", "miou_train"), ("val", "miou_val")):
-        matrix = training.evaluate(model, voc.whole_images(voc.VOCSegDataset(folder, part)))
-        row[column] = round(metrics.scores(matrix).miou, 5)
-    return row
+    training.train(model, train_iter, epochs=steps / len(train_iter), seed=seed, live=False)
+    parts = {"miou_train": f"train_{places}", "miou_val": "val"}
+    sets = {column: voc.whole_images(voc.VOCSegDataset(folder, part)) for column, part in parts.items()}
+    return {c: round(metrics.scores(training.evaluate(model, s)).miou, 5) for c, s in sets.items()}
+
+
+def converged() -> list[dict[str, str]]:
+    """Return, from the kept table "own_data", the longest run of each number of places and seed."""
+    longest = {(row["places"], row["seed"]): row for row in read("own_data")}  # a longer run comes later
+    return list(longest.values())
 
 
 def read(table: str) -> list[dict[str, str]]:
@@ -602,13 +669,16 @@ def keep_predictions(names: Iterable[str], seed: int = 0) -> list[Path]:
     list of Path
         Palette PNGs in the kept results, one per setup and scene.
     """
-    dataset, paths = voc.VOCSegDataset(emojivoc.prepare(), "val"), []
-    (RESULTS / "predictions").mkdir(parents=True, exist_ok=True)
-    for name in names:
-        model = fcn.load(checkpoint(name, seed))
-        for index in SHOWN_SCENES:
-            paths.append(RESULTS / "predictions" / f"{name}-{dataset.ids[index]}.png")
-            voc.write_mask(paths[-1], prediction.predict(model, dataset[index][0]))
+    return [path for name in names for path in _write_predictions(name, fcn.load(checkpoint(name, seed)))]
+
+
+def _write_predictions(name: str, model: fcn.FCN) -> list[Path]:
+    """Keep a model's predictions for the scenes in `SHOWN_SCENES`."""
+    dataset, folder = voc.VOCSegDataset(emojivoc.prepare(), "val"), RESULTS / "predictions"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name.replace(' ', '-')}-{dataset.ids[index]}.png" for index in SHOWN_SCENES]
+    for index, path in zip(SHOWN_SCENES, paths, strict=True):
+        voc.write_mask(path, prediction.predict(model, dataset[index][0]))
     return paths
 
 
@@ -618,7 +688,7 @@ def kept_predictions(name: str) -> list[Tensor]:
     Parameters
     ----------
     name : str
-        One of `SKIPS`.
+        One of `SKIPS`, "void left out" or "void as background".
 
     Returns
     -------
@@ -630,11 +700,12 @@ def kept_predictions(name: str) -> list[Tensor]:
     FileNotFoundError
         If no predictions are kept.
     """
-    paths = sorted((RESULTS / "predictions").glob(f"{name}-*.png"))
+    paths = sorted((RESULTS / "predictions").glob(f"{name.replace(' ', '-')}-*.png"))
     if not paths:
+        command = "compare" if name in COMPARISONS else "train and score"
         raise FileNotFoundError(
             f"{RESULTS / 'predictions'}: no predictions of {name!r}; make them with "
-            "python -m d2lseg.experiments train and score"
+            f"python -m d2lseg.experiments {command}"
         )
     return [voc.read_mask(path) for path in paths]
 
@@ -689,6 +760,13 @@ def _score(options: argparse.Namespace) -> None:
     keep_predictions(name for name in SKIPS if name in options.setups)
 
 
+def _ship(options: argparse.Namespace) -> None:
+    """Write the weights that come with the package as ``fcn.pretrained("emoji")``."""
+    model = fcn.load(checkpoint(SHIPPED_SETUP, 0))
+    content = halved(describe(model, **model.notes))
+    print(write_checkpoint(Path(__file__).parent / "weights" / "emoji.pt", content))
+
+
 def _compare(options: argparse.Namespace) -> None:
     """Run every missing comparison."""
     for name, seed in compare_all(options.seeds):
@@ -700,15 +778,17 @@ def _own_data(options: argparse.Namespace) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         dataset = own_data(Path(folder))
-        for images, seed in itertools.product(OWN_IMAGES, options.seeds):
-            rows.append(own_row(dataset, images, seed))
-            print(rows[-1], flush=True)
+        for places, seed in itertools.product(OWN_PLACES, options.seeds):
+            for row in own_rows(dataset, places, seed):
+                rows.append(row)
+                print(row, flush=True)
     write("own_data", rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; ``arguments`` defaults to that of the process."""
-    actions = {"time": _time, "train": _train, "score": _score, "compare": _compare, "own-data": _own_data}
+    actions = {"time": _time, "train": _train, "score": _score, "ship": _ship}
+    actions |= {"compare": _compare, "own-data": _own_data}
     parser = argparse.ArgumentParser(
         prog="python -m d2lseg.experiments", description=__doc__.split("\n\n")[0]
     )

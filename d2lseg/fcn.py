@@ -21,7 +21,7 @@ from .classes import VOID, ClassList, voc_colormap
 from .engine import checkpoint
 from .upsampling import BilinearUpsample, bilinear_conv_transpose
 
-PRETRAINED = ("photos",)  # weights that come with the package, see weights/NOTICE.md
+PRETRAINED = ("photos", "emoji")  # weights that come with the package, see weights/NOTICE.md
 STRIDE = 32  # one cell of a backbone's last map stands for 32 x 32 pixels
 VARIANTS = {"32s": 32, "16s": 16, "8s": 8}  # the stride of the finest map that is scored
 UPSAMPLINGS = ("bilinear", "learned", "random")
@@ -335,8 +335,9 @@ def pretrained(name: str = "photos", device: str | torch.device = "cpu") -> FCN:
 
     Parameters
     ----------
-    name : {"photos"}
-        ``"photos"`` is FCN-8s on EfficientNet-Lite0 for background, cat, cow, dog, horse, person and sheep.
+    name : {"photos", "emoji"}
+        ``"photos"`` is FCN-8s on EfficientNet-Lite0 for background, cat, cow, dog, horse, person and sheep;
+        ``"emoji"`` is notebook 05's FCN-32s on ResNet-18, trained from scratch on EmojiVOC's 21 classes.
 
     Raises
     ------

@@ -40,6 +40,7 @@ __all__ = [
     "balanced_weights",
     "best_device",
     "best_precision",
+    "cross_entropy_and_dice",
     "dice_loss",
     "evaluate",
     "one_cycle",
@@ -90,8 +91,7 @@ def dice_loss(logits: Tensor, label: Tensor) -> Tensor:
     """One minus the soft Dice score, averaged over the classes that occur in a batch.
 
     For one class the score is 2 |P T| / (|P| + |T|), with probabilities P in place of a set of pixels, so a
-    small class counts as much as a large one. Use it beside cross-entropy, such as
-    ``loss=lambda z, y: segmentation_loss(z, y) + dice_loss(z, y)``.
+    small class counts as much as a large one. Use it beside cross-entropy: `cross_entropy_and_dice`.
 
     Parameters
     ----------
@@ -114,6 +114,11 @@ def dice_loss(logits: Tensor, label: Tensor) -> Tensor:
     overlap, sizes = (predicted * true).sum((0, 2, 3)), (predicted + true).sum((0, 2, 3))  # (C,), (C,)
     occurs = true.sum((0, 2, 3)) > 0
     return ((1 - 2 * overlap / sizes.clamp(min=1e-12)) * occurs).sum() / occurs.sum().clamp(min=1)
+
+
+def cross_entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
+    """Add the two losses, for ``train(loss=...)``."""
+    return segmentation_loss(logits, label) + dice_loss(logits, label)
 
 
 def balanced_weights(counts: Tensor) -> Tensor:

@@ -71,6 +71,21 @@ def save_other(path, weights, **notes):
 
 
 @pytest.mark.slow
+def test_ship_writes_rounded_weights_that_load(small, monkeypatch, tmp_path, capsys):
+    experiments.main(["train", "--seeds", "0", "--setups", "32s"])
+    monkeypatch.setattr(experiments, "__file__", str(tmp_path / "experiments.py"))
+    experiments.main(["ship"])
+    path = tmp_path / "weights" / "emoji.pt"
+    assert capsys.readouterr().out.endswith(f"{path}\n")
+    trained, shipped = fcn.load(experiments.checkpoint("32s", 0)), fcn.load(path)
+    assert shipped.notes == trained.notes and shipped.classes == trained.classes
+    for name, value in trained.state_dict().items():
+        exact = not value.is_floating_point() or "running_" in name
+        expected = value if exact else value.half().float()
+        assert torch.equal(shipped.state_dict()[name], expected), name
+
+
+@pytest.mark.slow
 def test_only_changed_weights_are_scored_again(small, monkeypatch):
     chosen = ["--seeds", "0", "--setups", "32s", "8s"]
     experiments.main(["train", *chosen])
@@ -175,10 +190,10 @@ def test_comparisons_are_kept_as_matrices_and_resume(small_comparisons, monkeypa
     assert trained == [(name, 1) for name in experiments.COMPARISONS], "seed 0 is kept already"
 
 
-def test_own_data_is_the_dataset_of_notebook_08(tmp_path, monkeypatch):
+def test_own_data_is_the_dataset_of_notebook_11(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "PLACES", 6)
-    monkeypatch.setattr(experiments, "OWN_IMAGES", (4, 8))
-    monkeypatch.setattr(experiments, "OWN_STEPS", 1)
+    monkeypatch.setattr(experiments, "OWN_PLACES", (2, 4))
+    monkeypatch.setattr(experiments, "OWN_STEPS", (1, 2))
     monkeypatch.setattr(experiments, "BATCH", 4)
     monkeypatch.setattr(experiments, "CROP", (64, 64))
     folder = experiments.own_data(tmp_path)
@@ -193,9 +208,42 @@ def test_own_data_is_the_dataset_of_notebook_08(tmp_path, monkeypatch):
             assert np.array_equal(np.asarray(file), mask.numpy())
     train, val = (set(voc.VOCSegDataset(folder, part).ids) for part in ("train", "val"))
     assert not {name[:-1] for name in train} & {name[:-1] for name in val}, "no place is in both lists"
-    assert len(voc.VOCSegDataset(folder, "train_4")) == 4
-    row = experiments.own_row(folder, 4, seed=0)
-    assert 0 <= row["miou_val"] <= 1 and row["images"] == 4 and row["steps"] == 1
+    few = voc.VOCSegDataset(folder, "train_2").ids
+    assert len(few) == 4 and len({name[:-1] for name in few}) == 2, "both images of each place"
+    row = next(experiments.own_rows(folder, 2, seed=0))
+    assert 0 <= row["miou_val"] <= 1 and row["places"] == 2 and row["steps"] == 1
+
+
+def test_a_run_grows_until_it_knows_its_own_images(tmp_path, monkeypatch):
+    rising = {250: 0.5, 500: 0.94, 1000: 0.95, 2000: 0.99}
+    monkeypatch.setattr(experiments, "_own_scores", lambda *a: {"miou_train": rising[a[-1]], "miou_val": 0.1})
+    rows = list(experiments.own_rows(tmp_path, 12, seed=3))
+    assert [row["steps"] for row in rows] == [250, 500, 1000]
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    experiments.write("own_data", [*rows, {**rows[0], "seed": 4}])
+    assert [(row["seed"], row["steps"]) for row in experiments.converged()] == [("3", "1000"), ("4", "250")]
+
+
+def test_a_setup_chooses_its_images_and_its_loss(small, monkeypatch):
+    setup = experiments.Setup
+    chosen = {
+        "plain": setup(1, {"variant": "32s"}),
+        "unflipped": setup(1, {"variant": "32s"}, {"flip": False, "jitter": 0.3}),
+        "balanced": setup(1, {"variant": "32s"}, loss="balanced"),
+        "Dice": setup(1, {"variant": "32s"}, loss="ce+dice"),
+    }
+    monkeypatch.setattr(experiments, "SETUPS", chosen)
+    plain, unflipped = (experiments.batches(name, 0).dataset for name in ("plain", "unflipped"))
+    assert (plain.flip, plain.jitter, unflipped.flip, unflipped.jitter) == (True, 0, False, 0.3)
+    logits = torch.randn(1, 21, 8, 8, generator=torch.Generator().manual_seed(0))
+    label = torch.arange(64).view(1, 8, 8) % 3
+    dataset = voc.VOCSegDataset(small, "train")
+    counts = sum((dataset[i][1].flatten().bincount(minlength=256)[:21] for i in range(8)), torch.zeros(21))
+    entropy = training.segmentation_loss(logits, label)
+    weighted = training.segmentation_loss(logits, label, training.balanced_weights(counts))
+    assert experiments.loss_of("plain")(logits, label) == entropy != weighted
+    assert experiments.loss_of("balanced")(logits, label) == weighted
+    assert experiments.loss_of("Dice")(logits, label) == entropy + training.dice_loss(logits, label)
 
 
 def test_missing_results_name_the_command(small):
@@ -281,8 +329,10 @@ def test_kept_comparisons_are_complete():
             matrices = experiments.compared(name, way)
             assert len(matrices) == len(experiments.SEEDS)
             assert all(matrix.shape == (21, 21) and matrix.sum() > 0 for matrix in matrices)
-    rows = [(int(row["images"]), int(row["seed"])) for row in experiments.read("own_data")]
-    assert rows == [(n, seed) for n in experiments.OWN_IMAGES for seed in experiments.SEEDS]
+        if not styled:
+            assert len(experiments.kept_predictions(name)) == len(experiments.SHOWN_SCENES)
+    rows = [(int(row["places"]), int(row["seed"])) for row in experiments.converged()]
+    assert rows == [(n, seed) for n in experiments.OWN_PLACES for seed in experiments.SEEDS]
 
 
 def test_kept_results_are_complete():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from d2lseg import fcn, metrics, prediction, voc
+from d2lseg import emojivoc, experiments, fcn, metrics, prediction, training, voc
 from d2lseg.classes import VOC_CLASSES
 from d2lseg.datasets import photos as seven
 from d2lseg.engine import files
@@ -17,7 +17,7 @@ from tools import photos
 FOLDER = Path(os.environ.get("D2LSEG_PHOTOS", Path(__file__).resolve().parents[2] / "shared" / "voc-part"))
 real = pytest.mark.skipif(
     not FOLDER.is_dir(),
-    reason=f"{FOLDER} is missing: set D2LSEG_PHOTOS to a photo_folder of VOC's photographs in VOC layout",
+    reason=f"{FOLDER} is missing: set D2LSEG_PHOTOS to a folder of VOC's photographs in VOC layout",
 )
 
 
@@ -59,12 +59,23 @@ def test_the_shipped_weights_know_their_classes_and_how_they_were_made(shipped):
 
 
 def test_unknown_weights_are_refused():
-    with pytest.raises(ValueError, match="name must be one of photos; got 'drawings'"):
+    with pytest.raises(ValueError, match="name must be one of photos, emoji; got 'drawings'"):
         fcn.pretrained("drawings")
 
 
 def test_every_name_has_its_file():
-    assert [path.stem for path in Path(photos.SHIPPED).parent.glob("*.pt")] == list(fcn.PRETRAINED)
+    names = {path.stem for path in Path(photos.SHIPPED).parent.glob("*.pt")}
+    assert names == set(fcn.PRETRAINED) and len(fcn.PRETRAINED) == len(names)
+
+
+@pytest.mark.slow
+def test_the_emoji_weights_are_those_of_the_kept_scores():
+    model = fcn.pretrained("emoji")
+    assert (model.notes["setup"], model.notes["seed"]) == (experiments.SHIPPED_SETUP, 0)
+    (row,) = [r for r in experiments.read("scores") if (r["setup"], r["seed"]) == ("32s", "0")]
+    dataset = voc.VOCSegDataset(emojivoc.prepare(), "val")
+    whole = training.evaluate(model, voc.whole_images(dataset), precision="float32")
+    assert metrics.scores(whole).miou == pytest.approx(float(row["miou"]), abs=2e-3), "rounded to 16 bits"
 
 
 def box(label, top, bottom, left, right):

@@ -77,11 +77,6 @@ CHOSEN = BASE
 COMMANDS = ("search", "train", "score", "table", "limits", "calibrate", "pack", "draw")
 
 
-def cross_entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
-    """Add the two losses."""
-    return training.segmentation_loss(logits, label) + training.dice_loss(logits, label)
-
-
 def build(recipe: Recipe, seed: int) -> fcn.FCN:
     """Build a recipe's model, always from the same random numbers."""
     training.set_seed(seed)
@@ -137,7 +132,7 @@ def run(
         batches(folder, recipe, seed, without),
         epochs=epochs,
         lr=recipe.lr,
-        loss=cross_entropy_and_dice if recipe.dice else training.segmentation_loss,
+        loss=training.cross_entropy_and_dice if recipe.dice else training.segmentation_loss,
         parameters=fcn.parameter_groups(model, recipe.backbone_lr),
         seed=seed,
         live=False,
@@ -288,13 +283,8 @@ def calibrate(folder: Path, model: fcn.FCN, kept: Path) -> None:
 
 
 def pack(model: fcn.FCN, path: Path = SHIPPED) -> Path:
-    """Write a model with weights of 16 bits; the statistics of batch normalisation keep 32."""
-    content = checkpoint.describe(model, **model.notes)
-    content["state"] = {
-        name: value.half() if value.is_floating_point() and "running_" not in name else value
-        for name, value in content["state"].items()
-    }
-    return checkpoint.write(path, content)
+    """Write the file that ships."""
+    return checkpoint.write(path, checkpoint.halved(checkpoint.describe(model, **model.notes)))
 
 
 def draw(model: fcn.FCN, path: Path = FIGURE) -> Path:

@@ -31,7 +31,8 @@ PHOTOS = (
     "The checkpoint called photos is an FCN-8s that knows background, cat, cow, dog, horse, person and\n"
     "sheep. It was trained on 3,131 photographs of Pascal VOC 2012 and SBD, and is meant for teaching and\n"
     "research: not for decisions about people, nor for drawings. Its model card, with scores and limits,\n"
-    "is docs/photo-weights.md in the course; its terms are in weights/NOTICE.md of the package."
+    "is docs/photo-weights.md in the course; its terms are in weights/NOTICE.md of the package.\n"
+    "The checkpoint called emoji is the FCN-32s of notebook 05: it knows EmojiVOC's drawings, nothing else."
 )
 DATA = "The images: emojivoc (drawn locally), voc2012 (2 GB, downloaded once) or a folder in VOC layout."
 CLASSES = "A text file with one class name per line, background first."
@@ -88,8 +89,8 @@ def _add_workers(add: Add) -> None:
 
 
 def _add_checkpoint(add: Add) -> None:
-    network = "The network: a model.pt written by train, or photos, the weights that come with the course."
-    add("--checkpoint", required=True, metavar="FILE|photos", help=network)
+    network = "The network: a model.pt written by train; or photos or emoji, which come with the course."
+    add("--checkpoint", required=True, metavar="FILE|photos|emoji", help=network)
 
 
 def _add_size(add: Add, name: str, help: str, default: tuple[int, int] | None = None) -> None:

@@ -48,6 +48,15 @@ def describe(model: nn.Module, **notes: Any) -> dict[str, Any]:
     return content | {"notes": notes}
 
 
+def halved(content: dict[str, Any]) -> dict[str, Any]:
+    """Round the weights of a described model to 16 bits; the statistics of batch normalisation keep 32."""
+    state = {
+        name: value.half() if value.is_floating_point() and "running_" not in name else value
+        for name, value in content["state"].items()
+    }
+    return content | {"state": state}
+
+
 def write(path: str | os.PathLike, content: dict[str, Any]) -> Path:
     """Write a checkpoint, whole or not at all; an older file stays until the new one is complete.
 
