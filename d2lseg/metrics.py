@@ -126,7 +126,7 @@ def boundary_band(label: Tensor, width: int) -> Tensor:
     """Return the pixels within `width` pixels of one with another label: bool, of the label's shape.
 
     The label is (H, W) or (N, H, W); distance is the larger of the two along the axes. Void counts as a
-    label, so a void ring around an object is a boundary on both sides. To score the band alone, set the
+    label, so a void band along an outline is a boundary on both sides. To score the band alone, set the
     labels outside it to void: ``label.masked_fill(~band, 255)``. Source: Kohli, Ladicky and Torr, "Robust
     higher order potentials for enforcing label consistency", CVPR 2008, section 5 (the "trimap").
     """

@@ -25,7 +25,6 @@ PROMPT = re.compile(
 )
 MEDIAN, LONGEST = 6, 20  # lines of a code cell
 WORDS = 3000  # of a lesson, in its text cells
-TO_SHORTEN = {"05_training": 3400}  # its section on void will be written anew
 FEWEST, MOST = 3, 5  # exercises of a lesson
 MANY, MANY_FEWEST = {"12_bug_hunt"}, 10  # these lessons are their exercises, and have no upper limit
 # Places of other machines than this one, which render.traces() does not know.
@@ -242,11 +241,10 @@ def prompt_faults(book):
     return faults
 
 
-def word_faults(book, name):
+def word_faults(book):
     """A notebook fills one class, and no more."""
-    most = TO_SHORTEN.get(name, WORDS)
     words = sum(len(cell.source.split()) for cell in book.cells if cell.cell_type == "markdown")
-    return [f"{words} words, over {most}"] if words > most else []
+    return [f"{words} words, over {WORDS}"] if words > WORDS else []
 
 
 def size_faults(path):
@@ -276,5 +274,5 @@ def all_faults(path, root, repo):
         return faults + solution_faults(lesson, book)
     lessons = sorted(lesson.stem for lesson in path.parent.glob("*.ipynb"))
     following = next((lesson for lesson in lessons if lesson > name), None)  # None after the last lesson
-    faults += prompt_faults(book) + word_faults(book, name)
+    faults += prompt_faults(book) + word_faults(book)
     return faults + frame_faults(book, name, following) + exercise_faults(book, name)

@@ -503,6 +503,31 @@ def test_render_executes_cleans_and_writes(lessons, capsys):
     assert {p.name for p in path.parent.iterdir()} == {"01_a.ipynb", "02_b.ipynb", "solutions"}
 
 
+def test_render_keeps_time_and_memory_of_each_lesson(lessons):
+    page = lessons / "docs" / "run-all.md"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(
+        "# Times\n\n| notebook | time | peak memory | machine |\n| --- | --- | --- | --- |\n\nEnd.\n"
+    )
+    first, second = (lessons / "notebooks" / f"{name}.ipynb" for name in ("01_a", "02_b"))
+    for path, seconds, memory in ((second, 61.4, 1234), (first, 5.0, 0), (second, 7.0, 90)):
+        render.record(path, seconds, memory, lessons)
+    render.record(lessons / "notebooks" / "solutions" / "01_a.ipynb", 1.0, 1, lessons)
+    lines = page.read_text().splitlines()
+    assert lines[4].startswith("| 01_a | 5 s | not known | ") and lines[5].startswith(
+        "| 02_b | 7 s | 90 MiB | "
+    )
+    assert lines[:4] == [
+        "# Times",
+        "",
+        "| notebook | time | peak memory | machine |",
+        "| --- | --- | --- | --- |",
+    ]
+    assert lines[6:] == ["", "End."]
+    assert render.peak_memory(os.getpid()) > 10 or not Path("/proc/self/status").exists()
+    assert render.peak_memory(0) == 0
+
+
 @pytest.mark.slow  # a kernel for each
 @pytest.mark.parametrize(
     ("source", "words"),

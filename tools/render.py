@@ -1,5 +1,7 @@
 """Execute notebooks in place from clean kernels and clean their outputs; ``tasks.py render`` runs this.
 
+The time and the peak memory of each lesson go into the table of ``docs/run-all.md``.
+
 It needs packages of the environment (nbclient, nbformat), so it is separate from ``commands.py``. If a
 notebook raises, or if its outputs reveal where they were made, its file stays unchanged.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import socket
 import sys
@@ -65,8 +68,8 @@ def choose(names: Sequence[str], root: Path = ROOT) -> list[Path]:
     return [path for path in found if not names or any(fits(path, name) for name in names)]
 
 
-def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Run all cells in a new kernel, and store their outputs in the notebook.
+def execute(notebook: nbformat.NotebookNode, path: Path) -> int:
+    """Run all cells in a new kernel, store their outputs in the notebook, and return the peak memory in MiB.
 
     Parameters
     ----------
@@ -94,6 +97,39 @@ def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
                 client.execute_cell(cell, index)
             except (CellExecutionError, CellControlSignal, DeadKernelError) as error:
                 raise RenderError(f"{path.name}, cell {index}: {error}") from None
+        return peak_memory(client.km.provisioner.pid)
+
+
+def peak_memory(process: int) -> int:
+    """Return the most memory that a process has used so far, in MiB; 0 where the system doesn't tell."""
+    status = Path(f"/proc/{process}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def machine() -> str:
+    """Describe the processor, and whether it computes in bf16."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    bf16 = any("bf16" in line for line in lines if line.startswith("flags"))
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, {'bf16' if bf16 else 'no bf16'}"
+
+
+def record(path: Path, seconds: float, memory: int, root: Path = ROOT) -> None:
+    """Write a lesson's row into the table of ``docs/run-all.md``, in the place of an older one."""
+    page = root / "docs" / "run-all.md"
+    if path.parent != root / "notebooks" or not page.is_file():
+        return
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start = f"| {path.stem} |"
+    row = f"{start} {seconds:.0f} s | {f'{memory:,} MiB' if memory else 'not known'} | {machine()} |"
+    last = max(i for i, line in enumerate(lines) if line.startswith("|"))
+    table = [line for line in lines[: last + 1] if not line.startswith(start)] + [row]
+    rows = sorted(line for line in table if re.match(r"\| \d\d_", line))
+    head = [line for line in table if line not in rows]
+    page.write_text("\n".join([*head, *rows, *lines[last + 1 :]]) + "\n", encoding="utf-8")
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
@@ -192,11 +228,12 @@ def render(path: Path, root: Path = ROOT) -> float:
     """
     notebook = nbformat.read(path, as_version=4)
     start = time.monotonic()
-    execute(notebook, path)
+    memory = execute(notebook, path)
     seconds = time.monotonic() - start
     clean(notebook)
     inspect(notebook, path, root)
     write(notebook, path)
+    record(path, seconds, memory, root)
     return seconds
 
 
