@@ -15,6 +15,7 @@ TAGS = {
     "solution",
     "predict",
     "answer",
+    "quoted",
     "nbval-check-output",
     "nbval-ignore-output",
     "raises-exception",
@@ -23,6 +24,9 @@ EXERCISE = re.compile(r"^### (Exercise (\d\d)\.(\d+): \S.*)$", re.MULTILINE)
 PROMPT = re.compile(
     r"^\*\*Predict before you run[.:]?\*\*:?|(?<=[.!?)] )\*\*Predict before you run[.:]?\*\*:?", re.MULTILINE
 )
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?")
+DECIMAL = re.compile(r"(?<![\w.,])\d+\.\d{2,}(?!\w|\.\d)")
+NOT_PROSE = re.compile(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)|(?i:exercises?) \d+\.\d+|^#.*$", re.MULTILINE)
 MEDIAN, LONGEST = 6, 20  # lines of a code cell
 WORDS = 3000  # of a lesson, in its text cells
 FEWEST, MOST = 3, 5  # exercises of a lesson
@@ -247,6 +251,32 @@ def word_faults(book):
     return [f"{words} words, over {WORDS}"] if words > WORDS else []
 
 
+def numbers(text):
+    """List the numbers in a text, without signs; 1,234 is one number, and exercise 12.10 is none."""
+    text = re.sub(r"(?i)(exercises?|notebook|section) \d+\.\d+", " ", text)
+    return [float(found.replace(",", "")) for found in NUMBER.findall(text)]
+
+
+def number_faults(book):
+    """A decimal number in the prose, with two places or more, stands in a cell or an output of its notebook.
+
+    Percentages may be told as shares, and counts in millions. Formulas and code in the prose are left out, and
+    so is a cell tagged "quoted", whose numbers come from a source that it names or a calculation that it shows.
+    """
+    shown = [cell.source for cell in code_cells(book)]
+    shown += [text for cell in code_cells(book) for output in cell.outputs for text in render.texts(output)]
+    measured = numbers(" ".join(shown))
+    faults = []
+    for index, cell in enumerate(book.cells):
+        if cell.cell_type != "markdown" or "quoted" in tags(cell):
+            continue
+        for number in DECIMAL.findall(NOT_PROSE.sub(" ", cell.source)):
+            half = 0.51 * 10 ** -len(number.partition(".")[2])
+            if not any(abs(n / scale - float(number)) <= half for n in measured for scale in (1, 100, 1e6)):
+                faults.append(f"cell {index}: no cell or output shows {number}")
+    return faults
+
+
 def size_faults(path):
     """Under 1 MB."""
     size = path.stat().st_size
@@ -268,7 +298,7 @@ def all_faults(path, root, repo):
     name = path.relative_to(root / "notebooks").with_suffix("").as_posix()
     book = nbformat.read(path, as_version=4)
     faults = opening_faults(book, name, repo) + length_faults(book) + output_faults(book, root)
-    faults += metadata_faults(book) + link_faults(book, path) + size_faults(path)
+    faults += metadata_faults(book) + link_faults(book, path) + size_faults(path) + number_faults(book)
     if name.startswith("solutions/"):
         lesson = nbformat.read(root / "notebooks" / f"{path.stem}.ipynb", as_version=4)
         return faults + solution_faults(lesson, book)

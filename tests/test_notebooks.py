@@ -104,6 +104,16 @@ def test_a_good_sample_has_no_faults(tmp_path, repo):
     assert lay(tmp_path, sample_lesson(repo), sample_solution(repo), repo=repo) == []
 
 
+def test_numbers_are_found_in_cells_and_outputs_and_may_be_quoted(tmp_path):
+    lesson = sample_lesson()
+    lesson[4].source += "\nrate = 0.05"
+    lesson[4].outputs.append(new_output("stream", name="stdout", text="accuracy 0.4567, gain -0.25, 12.5%"))
+    said = "\n\nAbout 0.46, or 0.457; 0.25 at 0.05; a share of 0.125. Exercise 00.10."
+    lesson[5].source += f"{said} Neither `x[0.99]` nor $0.98$ is prose."
+    lesson.insert(6, new_markdown_cell("The paper has 62.71.", metadata={"tags": ["quoted"]}))
+    assert lay(tmp_path, lesson, sample_solution()) == []
+
+
 OPENINGS = {
     "the other state": lambda cells, other: cells.__setitem__(slice(None), first_cells("00_a", other)),
     "its badge": lambda cells, other: cells.__setitem__(0, first_cells("00_a", other)[0]),
@@ -211,6 +221,11 @@ BROKEN = {
     "link": (swap(3, "#your-turn", "gone.ipynb"), "gone.ipynb leads nowhere"),
     "anchor": (swap(3, "#your-turn", "#my-turn"), "to no heading"),
     "size": (show("x" * 1_000_000), "over 1 MB"),
+    "a number that nothing shows": (swap(5, "It is 42.", "It is 42.17."), "no cell or output shows 42.17"),
+    "a number of another size": (
+        lambda a, b: (show("0.1234")(a, b), swap(5, "It is 42.", "It is 0.124.")(a, b)),
+        "no cell or output shows 0.124",
+    ),
     "words": (swap(-1, "- x", "- " + "x " * 3000), "words, over 3000"),
     "prompt without a choice": (swap(3, ", or less?", "?"), "neither options nor a blank"),
     "prompt without a tag": (lambda a, b: a[3].metadata.clear(), "not the tag 'predict'"),
