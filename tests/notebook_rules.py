@@ -260,8 +260,8 @@ def numbers(text):
 def number_faults(book):
     """A decimal number in the prose, with two places or more, stands in a cell or an output of its notebook.
 
-    Percentages may be told as shares, and counts in millions. Formulas and code in the prose are left out, and
-    so is a cell tagged "quoted", whose numbers come from a source that it names or a calculation that it shows.
+    Percentages may be told as shares, and counts in millions. Formulas and code in the prose are left out,
+    and so is a cell tagged "quoted": its numbers come from a source or a calculation that it shows.
     """
     shown = [cell.source for cell in code_cells(book)]
     shown += [text for cell in code_cells(book) for output in cell.outputs for text in render.texts(output)]

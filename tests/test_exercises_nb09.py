@@ -6,37 +6,48 @@ import torch
 from d2lseg.exercises import nb09
 
 
-def kinds(prediction, label, void=255, wrong=(1, 2, 3)):
+def cells(matrix, kind):
+    """The mistakes of one kind, as a map of cells."""
+    chosen = torch.zeros_like(matrix, dtype=torch.bool)
+    if kind == "missed":
+        chosen[1:, 0] = True
+    elif kind == "made up":
+        chosen[0, 1:] = True
+    else:
+        chosen[1:, 1:] = True
+    return chosen
+
+
+def repaired(matrix, kind, cells=cells, to_diagonal=lambda moved: moved.sum(1).diag()):
     """The solution of 09.1, with parts to exchange."""
-    found = torch.zeros_like(label)
-    found[(prediction == 0) & (label != 0)] = wrong[0]
-    found[(prediction != 0) & (label == 0)] = wrong[1]
-    found[(prediction != label) & (prediction != 0) & (label != 0)] = wrong[2]
-    found[label == 255] = void
-    return found
+    moved = matrix * cells(matrix, kind)
+    return matrix - moved + to_diagonal(moved)
 
 
-def in_place(prediction, label):
-    found = kinds(prediction, label)
-    label[:] = found
-    return label
+def in_place(matrix, kind):
+    matrix[:] = repaired(matrix, kind)
+    return matrix
+
+
+SWAPPED = {"missed": "made up", "made up": "missed", "confused": "confused"}
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda p, y: kinds(p, y, void=0), "expected 255"),
-        (lambda p, y: kinds(p, y, wrong=(2, 1, 3)), "at ("),
-        (lambda p, y: kinds(p, y, wrong=(1, 2, 2)), "expected 3"),
-        (lambda p, y: kinds(y, p), "at ("),
-        (lambda p, y: (p != y).byte(), "at ("),
-        (lambda p, y: kinds(p, y)[0], "expected shape"),
+        (lambda m, kind: m, "'missed' and 3 classes: at (1, 0) expected 0"),
+        (lambda m, kind: repaired(m, SWAPPED[kind]), "'missed'"),
+        (lambda m, kind: repaired(m, kind, to_diagonal=torch.zeros_like), "'missed'"),  # lost, not moved
+        (lambda m, kind: repaired(m, kind, to_diagonal=lambda moved: moved.sum(0).diag()), "'missed'"),
+        (lambda m, kind: repaired(m, "missed"), "'made up'"),
+        (lambda m, kind: repaired(m, kind) if kind != "confused" else m.sum(1).diag(), "'confused'"),
+        (lambda m, kind: repaired(m, kind)[1:], "expected shape"),
         (in_place, "changed the caller's"),
     ],
 )
-def test_wrong_kinds(wrong, words):
-    assert nb09.kinds(kinds)
-    verdict = nb09.kinds(wrong)
+def test_wrong_repairs(wrong, words):
+    assert nb09.repaired(repaired)
+    verdict = nb09.repaired(wrong)
     assert verdict.status == "wrong" and words in verdict.message
 
 
@@ -97,6 +108,6 @@ def test_wrong_calibration_errors(wrong):
 
 
 def test_half_an_answer_is_not_yet():
-    for check in (nb09.kinds, nb09.worst, nb09.calibration):
+    for check in (nb09.repaired, nb09.worst, nb09.calibration):
         assert check(...).status == "not yet"
         assert check(lambda *arguments: None).status == "not yet"

@@ -112,7 +112,7 @@ def budget(way: str) -> int:
 
 def train(folder: Path) -> None:
     """Train and score what the kept table lacks, and add a row for each."""
-    validation = photos.validation(folder)
+    validation = voc.whole_images(photos.validation(folder))
     for seed in SEEDS:
         for way, counts in WAYS.items():
             for count in counts:
@@ -122,7 +122,7 @@ def train(folder: Path) -> None:
                     continue
                 steps = budget(way)
                 model = train_one(folder, way, count, seed, steps)
-                found = metrics.scores(photos.matrices(model, validation).sum(0))
+                found = metrics.scores(training.evaluate(model, validation))
                 scores = {"miou": f"{found.miou:.4f}", "pixel_acc": f"{found.pixel_acc:.4f}"}
                 row = key | {"steps": str(steps)} | scores
                 files.write_csv(KEPT, [*rows, row])
