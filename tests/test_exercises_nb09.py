@@ -35,7 +35,7 @@ SWAPPED = {"missed": "made up", "made up": "missed", "confused": "confused"}
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda m, kind: m, "'missed' and 3 classes: at (1, 0) expected 0"),
+        (lambda m, kind: m, "'missed' and 3 classes: at (2, 0) expected 0"),
         (lambda m, kind: repaired(m, SWAPPED[kind]), "'missed'"),
         (lambda m, kind: repaired(m, kind, to_diagonal=torch.zeros_like), "'missed'"),  # lost, not moved
         (lambda m, kind: repaired(m, kind, to_diagonal=lambda moved: moved.sum(0).diag()), "'missed'"),

@@ -8,43 +8,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..classes import VOID
 from .compare import tensor_fault
 from .verdicts import Fault, call, check, value
 
 
 @check(
-    "Start with zeros, then set one kind after the other with masks like (prediction == 0) & (label != 0). "
-    "What is void in the label is void in the map, whatever was predicted there."
+    "The pixels of cell (t, g) have the true class t and were called g. Repaired, they are in the diagonal "
+    "cell (t, t). Missed pixels are in column 0, made-up ones in row 0, confused ones in neither."
 )
-def kinds(answer: Any) -> Fault:
-    """Check exercise 09.1, a function (prediction, label) -> map of right, missed, made up and confused."""
+def repaired(answer: Any) -> Fault:
+    """Check exercise 09.1, a function (matrix, kind) -> matrix without the mistakes of that kind."""
     generator = torch.Generator().manual_seed(0)
-    for height, width in [(4, 5), (7, 3)]:
-        label = torch.randint(4, (height, width), generator=generator, dtype=torch.uint8)
-        prediction = torch.randint(4, (height, width), generator=generator, dtype=torch.uint8)
-        label[torch.rand(label.shape, generator=generator) < 0.2] = VOID
-        want = torch.tensor(
-            [
-                [_kind(int(p), int(y)) for p, y in zip(*rows, strict=True)]
-                for rows in zip(prediction, label, strict=True)
-            ]
-        )
-        given = prediction.clone(), label.clone()
-        if fault := tensor_fault(call(answer, *given), want, f"for a label of {height}x{width}"):
-            return fault
-        if not (torch.equal(given[0], prediction) and torch.equal(given[1], label)):
-            return "the map is right, but you changed the caller's tensors; write into a new one"
+    for classes in (3, 5):
+        matrix = torch.randint(1, 50, (classes, classes), generator=generator)
+        for kind in ("missed", "made up", "confused"):
+            want, given = _repair(matrix.tolist(), kind), matrix.clone()
+            got = call(answer, given, kind)
+            if fault := tensor_fault(got, want, f"for {kind!r} and {classes} classes"):
+                return fault
+            if not torch.equal(given, matrix):
+                return "the matrix is right, but you changed the caller's; work on a copy"
     return None
 
 
-def _kind(predicted: int, true: int) -> int:
-    """Name the mistake of one pixel."""
-    if true == VOID or predicted == true:
-        return VOID if true == VOID else 0
-    if predicted == 0:
-        return 1
-    return 2 if true == 0 else 3
+def _repair(matrix: list[list[int]], kind: str) -> Tensor:
+    """Move every mistake of one kind to the diagonal, cell by cell."""
+    for true, row in enumerate(matrix):
+        for guess, pixels in enumerate(row):
+            if true != guess and kind == ("missed" if guess == 0 else "made up" if true == 0 else "confused"):
+                row[guess] = 0
+                row[true] += pixels
+    return torch.tensor(matrix)
 
 
 @check(
