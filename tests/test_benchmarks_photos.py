@@ -1,7 +1,5 @@
 """The textbook's recipe turns into ours one step at a time, and both are scored alike."""
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -153,9 +151,3 @@ def test_the_command_asks_for_its_folder(capsys):
     with pytest.raises(SystemExit):
         benchmarks.main(["photos"])
     assert "photos needs --data FOLDER" in capsys.readouterr().err
-
-
-def test_the_page_of_benchmarks_shows_the_kept_table():
-    page = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-    rows = files.read_csv(experiments.RESULTS / "textbook.csv")
-    assert photos.table(rows) in page.read_text(encoding="utf-8")
