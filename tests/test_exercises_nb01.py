@@ -100,12 +100,20 @@ def test_wrong_overlap_rules(wrong):
         ((61, 30, 31), "get no stamp"),
         ((65, 32, 31), "smaller kernel"),
         ((64, 32, 32), "0..31"),
-        ((63, -1, 0), "ValueError"),
+        ((63, -1, 0), "cannot be negative, got 63 and -1"),
+        ((0, 0, 0), "at least 1 weight"),
+        ((1, 31, 0), "1 cell should become 32 pixels, but became -61"),
+        ((63, 31.5, 31), "padding must be a whole number, got 31.5"),
+        (("63", 31, 31), "kernel_size must be a whole number, got '63'"),
     ],
 )
 def test_wrong_layers(answer, words):
     verdict = nb01.centred_layer(*answer)
     assert verdict.status == "wrong" and words in verdict.message
+
+
+def test_whole_floats_are_numbers():
+    assert nb01.centred_layer(63, 62 / 2, torch.tensor(31.0))
 
 
 def test_a_half_answered_layer_is_not_yet():

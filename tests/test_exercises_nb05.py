@@ -1,5 +1,7 @@
 """Typical wrong answers are refused, with a helpful message."""
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,25 @@ def nan_for_all_void(logits, label):
     return F.cross_entropy(logits, label, ignore_index=255)
 
 
+def gathered(scores, label):
+    return -scores.log_softmax(1).gather(1, label[:, None]).mean()
+
+
+def without_long(logits, label, pick=gathered):
+    keep = label != 255
+    return pick(logits.movedim(1, -1)[keep], label[keep]) if keep.any() else logits.sum() * 0
+
+
+def indexed(scores, label):
+    """Index with uint8, which PyTorch takes for a mask."""
+    return -scores.log_softmax(1)[torch.arange(len(label)), label].mean()
+
+
+def counted_modulo(scores, label):
+    return F.cross_entropy(scores, (label * 100 // 100).long())  # uint8 overflows at 256
+
+
+@pytest.mark.filterwarnings("ignore:indexing with dtype torch.uint8")  # the mistake of one answer
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -31,6 +52,9 @@ def nan_for_all_void(logits, label):
         (divided_by_all_pixels, "with void, unevenly spread"),
         (mean_of_the_images, "with void, unevenly spread"),
         (nan_for_all_void, "all void: expected 0, got nan"),
+        (without_long, "of type uint8, as the course's data sets give them: your code raised RuntimeError"),
+        (functools.partial(without_long, pick=indexed), "of type uint8"),
+        (functools.partial(without_long, pick=counted_modulo), "data sets give them: expected"),
         (lambda logits, label: F.cross_entropy(logits, label), "raised"),
         (lambda logits, label: F.cross_entropy(logits, label, ignore_index=255).item(), "no gradients"),
     ],
@@ -88,10 +112,24 @@ def test_wrong_baselines(wrong):
 
 
 @pytest.mark.parametrize(
-    "wrong", [(0.001, 0.001), (0.001 / 32, 0.004), (0.032, 0.00025), 0.032, (0.032, 0.008)]
+    ("wrong", "words"),
+    [
+        (
+            (0.001, 0.001),
+            "not 0.001: with it, a step with our loss is 0.03125 times as long as the textbook's",
+        ),
+        ((0.001 / 32, 0.004), "the first rate is not 3.125e-05"),
+        ((0.032, 0.00025), "with it, a step with the textbook's loss and batch 8 is 0.0625 times as long"),
+        (
+            (0.032, 0.008),
+            "the second rate is not 0.008: with it, a step with the textbook's loss and batch 8 is 2",
+        ),
+        (0.032, "expected a tuple"),
+    ],
 )
-def test_wrong_rates(wrong):
-    assert nb05.learning_rates(wrong).status == "wrong"
+def test_wrong_rates(wrong, words):
+    verdict = nb05.learning_rates(wrong)
+    assert verdict.status == "wrong" and words in verdict.message
 
 
 def test_half_an_answer_is_not_yet():

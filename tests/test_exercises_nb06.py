@@ -123,6 +123,17 @@ def test_mirrored_and_its_wrong_variants():
         assert nb06.mirrored(mirrored_with(**part)).status == "wrong", part
 
 
+def test_training_mode_is_named():
+    def both_at_once(model, image):
+        straight, turned = model(torch.stack([image, image.flip(-1)]))
+        return (straight + turned.flip(-1)) / 2
+
+    alone = mirrored_with(score=lambda model, image: model(image[None])[0])
+    for answer in (alone, both_at_once):
+        assert "in training mode" in nb06.mirrored(answer).message
+    assert nb06.mirrored(lambda model, image: both_at_once(model.eval(), image))
+
+
 def test_the_checks_model_leaves_the_random_state_alone():
     torch.manual_seed(3)
     want = torch.rand(1)

@@ -78,20 +78,54 @@ def test_wrong_worst_images(wrong):
     assert verdict.status == "wrong" and "expected image" in verdict.message
 
 
-def calibration(confidence, right, bins, weigh=True, gap=abs):
-    """The solution of 09.3, with parts to exchange."""
+def calibration(confidence, right, bins, weigh=True, gap=abs, mean=None):
+    """The solution of 09.3, with parts to exchange; ``mean`` averages other confidences than it sorts."""
+    mean = confidence if mean is None else mean
     index = (confidence * bins).long().clamp(max=bins - 1)
     error, used = 0.0, index.unique()
     for k in used:
         inside = index == k
         weight = inside.float().mean() if weigh else 1 / len(used)
-        error += weight * gap(confidence[inside].mean() - right[inside].float().mean())
+        error += weight * gap(mean[inside].mean() - right[inside].float().mean())
     return float(error)
+
+
+def without_clamp(confidence, right, bins, kept=1):
+    """Confidence 1.0 gets a bin of its own, or with ``kept=0`` none at all."""
+    index, error = (confidence * bins).long(), 0.0
+    for k in range(bins + kept):
+        inside = index == k
+        if inside.any():
+            error += inside.float().mean() * abs(confidence[inside].mean() - right[inside].float().mean())
+    return float(error)
+
+
+def of_equal_counts(confidence, right, bins):
+    parts = torch.stack([confidence, right.float()]).gather(1, confidence.argsort().expand(2, -1))
+    gaps = [(part[0].mean() - part[1].mean()).abs() * part.shape[1] for part in parts.chunk(bins, dim=1)]
+    return float(sum(gaps)) / len(confidence)
+
+
+@pytest.mark.parametrize("fixed", range(1, 31))
+def test_a_fixed_number_of_bins_is_wrong(fixed):
+    assert nb09.calibration(lambda c, r, bins: calibration(c, r, fixed)).status == "wrong"
+
+
+def test_bins_that_include_their_upper_ends_are_right():
+    def upper(confidence, right, bins):
+        index = (confidence * bins).ceil().long().clamp(min=1)
+        return calibration((index - 0.5) / bins, right, bins, mean=confidence)
+
+    assert nb09.calibration(upper)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
+        without_clamp,
+        lambda c, r, b: without_clamp(c, r, b, kept=0),
+        of_equal_counts,
+        lambda c, r, b: calibration(c, r, b - 1),
         lambda c, r, b: calibration(c, r, b, weigh=False),
         lambda c, r, b: calibration(c, r, b, gap=lambda g: g),
         lambda c, r, b: calibration(c, r, b, gap=lambda g: g**2),

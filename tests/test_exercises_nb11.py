@@ -1,5 +1,6 @@
 """Typical wrong answers are refused, with a helpful message."""
 
+import collections
 import math
 
 import numpy as np
@@ -141,6 +142,29 @@ def by_share_of_sources(names, source, share):
     sources = sorted({source(name) for name in names})
     chosen = sources[: round(share * len(sources))]
     return [n for n in names if source(n) not in chosen], [n for n in names if source(n) in chosen]
+
+
+def by_images(names):
+    """Order names by their source's images, the smallest first."""
+    counts = collections.Counter(name.split("_")[0] for name in names)
+    return sorted(names, key=lambda name: (counts[name.split("_")[0]], name))
+
+
+def by_ceil_of_sources(names, source, share):
+    sources = list(dict.fromkeys(map(source, names)))
+    chosen = sources[: math.ceil(share * len(sources))]
+    return [n for n in names if source(n) not in chosen], [n for n in names if source(n) in chosen]
+
+
+def by_rounded_images(names, source, share):
+    return split(names, source, round(share * len(names)) / len(names))
+
+
+@pytest.mark.parametrize("order", [list, sorted, by_images, lambda names: by_images(names)[::-1]])
+@pytest.mark.parametrize("wrong", [by_ceil_of_sources, by_rounded_images])
+def test_rounded_shares_are_wrong_in_any_order(wrong, order):
+    verdict = nb11.split(lambda names, source, share: wrong(order(names), source, share))
+    assert verdict.status == "wrong" and "images, " in verdict.message
 
 
 @pytest.mark.parametrize(

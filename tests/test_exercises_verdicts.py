@@ -1,8 +1,11 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from d2lseg.exercises.verdicts import NOT_YET, RIGHT, WRONG, Failure, call, check, value
+from d2lseg.exercises.verdicts import NOT_YET, RETURNED_NONE, RIGHT, WRONG, Failure, call, check, value
 
 
 @check("add one")
@@ -27,11 +30,63 @@ def raises_not_implemented(x):
     raise NotImplementedError
 
 
-@pytest.mark.parametrize("stub", [..., lambda x: None, lambda x: ..., raises_not_implemented])
+def documented(x):
+    """Add one."""
+    ...
+
+
+def passes(x):
+    pass
+
+
+@pytest.mark.parametrize(
+    "stub",
+    [
+        ...,
+        lambda x: None,
+        lambda x: ...,
+        documented,
+        passes,
+        raises_not_implemented,
+    ],
+)
 def test_stub_functions_are_not_yet(stub, capsys):
     verdict = add_one(stub)
     assert not verdict and verdict.status == "not yet"
     assert capsys.readouterr().out == f"{NOT_YET} Hint: add one\n"
+
+
+def forgets_to_return(x):
+    x = x + 1
+
+
+def raises_from_a_helper(x):
+    return raises_not_implemented(x)
+
+
+@pytest.mark.parametrize("silent", [print, lambda x: print(x), forgets_to_return, functools.partial(print)])
+def test_functions_that_return_none_are_told_so(silent, capsys):
+    assert add_one(silent).status == "not yet"
+    assert capsys.readouterr().out.endswith(f"{NOT_YET} {RETURNED_NONE} Hint: add one\n")
+
+
+@pytest.mark.parametrize(
+    ("slip", "words"),
+    [
+        (lambda x: F.interpolate(torch.zeros(3, 4, 4), scale_factor=2, mode="bilinear"), "3D input"),
+        (lambda x: F.pad(torch.zeros(4, 4), (1, 1, 1, 1), mode="replicate"), "not supported for 2D"),
+        (lambda x: torch.zeros(3, dtype=torch.uint8).softmax(0), "not implemented for 'Byte'"),
+        (torch.nn.Module(), "forward"),
+    ],
+)
+def test_what_pytorch_does_not_implement_is_quoted(slip, words):
+    verdict = add_one(slip)
+    assert verdict.status == "wrong"
+    assert "your code raised NotImplementedError: " in verdict.message and words in verdict.message
+
+
+def test_a_helper_that_is_still_a_stub_is_not_yet():
+    assert add_one(raises_from_a_helper).status == "not yet"
 
 
 @pytest.mark.parametrize("stub", [..., None, (..., 1), [3, None]])

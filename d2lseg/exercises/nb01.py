@@ -92,11 +92,17 @@ def _draw_counts(counts: Tensor, k: int, s: int) -> None:
 )
 def centred_layer(kernel_size: Any, padding: Any, output_padding: Any) -> Fault:
     """Check exercise 01.5, (kernel_size, padding, output_padding) of a layer with stride 32."""
-    k, p, op = value((kernel_size, padding, output_padding))
+    numbers = value((kernel_size, padding, output_padding))
+    for name, number in zip(("kernel_size", "padding", "output_padding"), numbers, strict=True):
+        if not isinstance(number, (int, float)) or number % 1:
+            return f"{name} must be a whole number, got {number!r} (// divides and rounds down)"
+    k, p, op = (int(number) for number in numbers)  # PyTorch refuses 31.0, which / gives
+    if k < 1 or p < 0:
+        return f"the kernel needs at least 1 weight and the padding cannot be negative, got {k} and {p}"
     if not 0 <= op < 32:
         return f"output_padding must be in 0..31, got {op}"
     for n in (1, 10, 15):
-        size = upsampling.trans_conv_size(n, k, 32, p, op)
+        size = (n - 1) * 32 - 2 * p + k + op  # trans_conv_size would raise where nothing is left
         if size != 32 * n:
             return f"{n} {'cell' if n == 1 else 'cells'} should become {32 * n} pixels, but became {size}"
     centre = upsampling.cell_centres(2, k, 32, p)

@@ -25,12 +25,23 @@ def geometry(answer: Any) -> Fault:
         if not isinstance(got, (tuple, list)) or len(got) != 2:
             return f"for f={f}: expected two numbers (kernel size, padding), got {got!r}"
         if tuple(got) != want:
-            size = (5 - 1) * f - 2 * got[1] + got[0]
-            return (
-                f"for f={f}: expected {want}, got {tuple(got)}, which turns 5 cells into {size} pixels "
-                f"instead of {5 * f}"
-            )
+            return f"for f={f}: expected {want}, got {tuple(got)}, {_geometry_fault(f, want[0], *got)}"
     return None
+
+
+def _geometry_fault(f: int, hat: int, kernel_size: float, padding: float) -> str:
+    """Say what is wrong with a kernel size and a padding, where the hat is so many pixels wide."""
+    for name, number in (("kernel size", kernel_size), ("padding", padding)):
+        if number % 1:
+            return f"but the {name} must be a whole number"
+    size = (5 - 1) * f - 2 * padding + kernel_size
+    turns = f"which turns 5 cells into {size:g} pixels"
+    if size != 5 * f:
+        return f"{turns} instead of {5 * f}"
+    wrong = (
+        "the kernel's ends are zeros" if kernel_size > hat else "the kernel is too short for the whole hat"
+    )
+    return f"{turns}, as it should, but {wrong}"
 
 
 @check("Where does pixel j lie, measured in cells? If that is negative, only one cell reaches it.")

@@ -35,7 +35,18 @@ def void_loss(answer: Any) -> Fault:
     got = _number(call(answer, logits, torch.full_like(label, VOID)))
     if got != 0:
         return f"for a batch that is all void: expected 0, got {got}"
-    return None
+    return _uint8_fault(answer, logits, some_void)
+
+
+def _uint8_fault(answer: Any, logits: Tensor, label: Tensor) -> str | None:
+    """Check the loss with labels of type uint8, which PyTorch does not take for indices."""
+    case = "for labels of type uint8, as the course's data sets give them"
+    try:
+        got = _number(call(answer, logits, label.to(torch.uint8)))
+    except (RuntimeError, IndexError, TypeError) as error:
+        return f"{case}: your code raised {type(error).__name__}: {error}"
+    want = float(F.cross_entropy(logits, label, ignore_index=VOID).detach())
+    return None if math.isclose(got, want, abs_tol=1e-4) else f"{case}: expected {want:.4f}, got {got:.4f}"
 
 
 def _number(loss: Any) -> float:
@@ -110,7 +121,11 @@ def learning_rates(answer: Any) -> Fault:
     got = value(answer)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         return f"expected a tuple of two numbers, got {got!r}"
-    for name, rate, want in zip(("first", "second"), got, (0.032, 0.004), strict=True):
+    names = {"first": "our loss", "second": "the textbook's loss and batch 8"}
+    for (name, loss), rate, want in zip(names.items(), got, (0.032, 0.004), strict=True):
         if not math.isclose(float(rate), want, rel_tol=1e-3):
-            return f"the {name} rate is not {float(rate):g}"
+            return (
+                f"the {name} rate is not {float(rate):g}: with it, a step with {loss} is "
+                f"{float(rate) / want:g} times as long as the textbook's, with rate 0.001 and batch 32"
+            )
     return None

@@ -95,10 +95,17 @@ def blend(answer: Any) -> Fault:
 
 
 class _Small(nn.Module):
-    """A small model that distinguishes left from right, and training from evaluation."""
+    """A small model that distinguishes left from right, and training from evaluation.
+
+    Attributes
+    ----------
+    trained : bool
+        Whether it has ever been called in training mode.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.trained = False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4))
@@ -106,6 +113,7 @@ class _Small(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, 4, H, W) for uint8 images (N, 3, H, W)."""
+        self.trained = self.trained or self.training
         return self.layers(images / 255)
 
 
@@ -123,6 +131,11 @@ def mirrored(answer: Any) -> Fault:
         flipped = prediction.predict_logits(model, image.flip(-1))
         got, case = call(answer, model, image.clone()), f"for an image of {height}x{width}"
         if fault := tensor_fault(got, (straight + flipped.flip(-1)) / 2, case):
+            if model.trained:
+                return (
+                    f"{case}: you called the network in training mode, in which batch normalisation uses the "
+                    "image's own mean; call model.eval() first, or prediction.predict_logits, which does"
+                )
             if tensor_fault(got, (straight + flipped) / 2, case) is None:
                 return f"{case}: the second map is still mirrored when it is averaged with the first"
             return fault

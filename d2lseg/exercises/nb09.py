@@ -72,10 +72,12 @@ def _iou(matrix: list[list[int]], c: int) -> float:
 def calibration(answer: Any) -> Fault:
     """Check exercise 09.3, a function (confidence, right, bins) -> expected calibration error."""
     generator = torch.Generator().manual_seed(2)
-    for pixels, bins in [(50, 5), (200, 10), (7, 10)]:
+    for pixels, bins in [(50, 5), (200, 10), (7, 3)]:
         confidence = 0.25 + 0.75 * torch.rand(pixels, generator=generator)
-        confidence[0] = 1.0
-        right = torch.rand(pixels, generator=generator) < confidence**2
+        # wrong and right in turn, so that the number of bins matters: a wide bin averages over both
+        right = ((confidence * 30).long() % 2 == 0) | (confidence > 0.8)
+        # a certain one is wrong, which counts less in one bin with the right ones than in a bin of its own
+        confidence[0], right[0] = 1.0, False
         want, got = (
             _error(confidence, right, bins),
             value(call(answer, confidence.clone(), right.clone(), bins)),

@@ -112,6 +112,13 @@ NAME_SETS = {
     "two images from each source": [f"{s}_{k}" for s in "abcdefghij" for k in range(2)],
     "sources of different sizes": [f"{s}_{k}" for s, n in _SIZES for k in range(n)],
     "names that are not sorted": [f"{s}_{k}" for k in range(3) for s in "dbac"],
+    # the same share of the sources is too few images if the small ones come first, or else too many
+    "seven sources of one image, then three of five": [
+        *(f"{s}_0" for s in "abcdefg"),
+        *(f"{s}_{k}" for s in "hij" for k in range(5)),
+    ],
+    # 2.4 images must not be rounded down to 2
+    "twelve images, each from its own source": [f"{s}_0" for s in "abcdefghijkl"],
 }
 
 

@@ -12,12 +12,16 @@ about the failing case, or a ``Failure`` with a figure of it::
         return None
 
 A stub gets the verdict "not yet": an answer that is ``...``, or a function that returns ``None`` or ``...``
-or raises ``NotImplementedError``. Any other exception in the student's code gets "wrong" and is quoted. A
-check itself never raises, so *Run All* always reaches the end of a notebook.
+or raises ``NotImplementedError`` without a message. A function that returns ``None`` though its body does
+something is told so, because it may be finished except for its ``return``.
+Any other exception in the student's code gets "wrong" and is quoted, also the ``NotImplementedError`` with
+which PyTorch refuses a wrong shape or type. A check itself never raises, so *Run All* always reaches the end
+of a notebook.
 """
 
 from __future__ import annotations
 
+import dis
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,9 +34,15 @@ from torch import Tensor
 # How each printed verdict begins; the notebooks' stored outputs are tested for it.
 RIGHT, NOT_YET, WRONG = "Right.", "Not yet.", "Not right:"
 
+# Printed after "Not yet." where a function may be finished.
+RETURNED_NONE = "Your function returned None: if it is finished, let it return its result."
+
+# What a body of nothing but ..., pass, a docstring or return None consists of, in any version of Python.
+_IDLE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+
 
 class NotYet(Exception):
-    """The answer is still the stub."""
+    """The answer is still the stub; a message, if it has one, is printed before the hint."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +98,21 @@ def call(function: Callable[..., Any] | EllipsisType, *args: Any, **kwargs: Any)
         raise NotYet
     try:
         result = function(*args, **kwargs)
-    except NotImplementedError:
+    except NotImplementedError as error:
+        if str(error):  # PyTorch refuses a wrong shape or type with this error, and says so
+            raise
         raise NotYet from None
+    if result is None and not _is_idle(function):
+        raise NotYet(RETURNED_NONE)
     if result is None or result is ...:
         raise NotYet
     return result
+
+
+def _is_idle(function: Callable[..., Any]) -> bool:
+    """Tell whether a function's body does nothing: a stub returns None, as does one that only prints."""
+    code = getattr(function, "__code__", None)
+    return code is not None and {step.opname for step in dis.get_instructions(code)} <= _IDLE
 
 
 def value(answer: Any) -> Any:
@@ -143,8 +163,9 @@ def _judge(find_fault: Callable[[], Fault], hint: str) -> tuple[Verdict, Callabl
     """Run one check and return its verdict, with the function that draws the failing case, if any."""
     try:
         fault = find_fault()
-    except NotYet:
-        return Verdict("not yet", f"{NOT_YET} Hint: {hint}"), None
+    except NotYet as stub:
+        message = " ".join(part for part in (NOT_YET, str(stub), f"Hint: {hint}") if part)
+        return Verdict("not yet", message), None
     except Exception as error:  # the student's code may raise anything: report it, never raise it
         fault = f"your code raised {type(error).__name__}: {error}"
     if fault is None:
