@@ -97,7 +97,14 @@ def read_classes(path: str | Path) -> ClassList:
 
 def _parse(text: str) -> ClassList:
     table = parse_classes(text)
-    if table.values and table.values != tuple(range(len(table.names))):
+    # the masks of a finished folder have 255 for void, and no other number or colour than void's own
+    painted = table.colours is not None and len(table.void_colours) == 1
+    if set(table.void_values) - {-1, VOID} and not painted:
+        raise ValueError(
+            "a class called void or ignore means what is not scored, 255 in the masks; python -m d2lseg data "
+            "import makes it so. If it is a class, rename it"
+        )
+    if table.values and not table.by_place and table.values != tuple(range(len(table.names))):
         raise ValueError(
             f"it gives the classes the values {', '.join(map(str, table.values))[:80]}; expected 0, 1, 2 and "
             "so on. python -m d2lseg data import renumbers the masks"

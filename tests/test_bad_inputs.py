@@ -644,6 +644,11 @@ def _(bench):
     write_lines(bench, "background\n\x00\x01\x02\n")
 
 
+@row("classes-void", ValueError, read_all, names=(CLASSES, "void or ignore", "255", "data import"))
+def _(bench):
+    write_lines(bench, "background\ncup\nVoid\n")
+
+
 @row("classes-a-folder", ValueError, read_all, names=(CLASSES, "a folder", "move"))
 def _(bench):
     (bench.folder / "classes.txt").unlink()
@@ -1020,10 +1025,67 @@ def _(bench):
     "import-other-values",
     ValueError,
     import_it,
-    names=(f"{EXPORT}/pairs/a_mask.png", "value 2", "--map 1:0 2:1"),
+    names=(f"{EXPORT}/pairs/a_mask.png", "value 2", "hold 1, 2;", "--map 1:0 2:1"),
 )
 def _(bench):
-    pairs(bench, lambda i: stripes(i, [1, 2] if i == 0 else [0, 1]))
+    pairs(bench, lambda i: stripes(i, [1, 2] if i == 0 else [1]))
+
+
+@row(
+    "import-no-background",
+    ValueError,
+    import_it,
+    names=(
+        f"{EXPORT}/pairs/classes.txt",
+        "'cat'",
+        "background first",
+        "--classes SET/export/pairs/classes.txt",
+    ),
+)
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    (bench.source / "classes.txt").write_text("cat\ncup\n")
+
+
+@row("import-background-last")
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1, 2]))
+    (bench.source / "classes.txt").write_text("name,r,g,b\ncup,9,9,9\nvoid,1,1,1\nbackground,0,0,0\n")
+    assert "of which background becomes class 0" in import_it(bench).recognised
+    assert set(label_a(bench).unique().tolist()) == {0, 1, 255}
+
+
+@row(
+    "import-label-studio", ValueError, import_it, names=(f"{EXPORT}/pairs/task-1-", "Label Studio", "as COCO")
+)
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    for name in "ab":
+        (bench.source / f"{name}_mask.png").rename(
+            bench.source / f"task-1-annotation-1-by-1-tag-{name}-0.png"
+        )
+
+
+@row(
+    "import-mask-a-class",
+    ValueError,
+    import_it,
+    names=(f"{EXPORT}/pairs/a_cup.png and a_pen.png", "two masks of one image", "as COCO"),
+)
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    for name in "ab":
+        shutil.copy(bench.source / f"{name}_mask.png", bench.source / f"{name}_cup.png")
+        (bench.source / f"{name}_mask.png").rename(bench.source / f"{name}_pen.png")
+
+
+@row("import-exif-half-turn")
+def _(bench):
+    pairs(bench, lambda i: stripes(i, [0, 1]))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # by 180 degrees
+    Image.open(bench.image_a).save(bench.source / "a.jpg", exif=exif)
+    assert "a.jpg: turned or mirrored by EXIF" in findings(bench)
 
 
 @row("import-no-classes", ValueError, import_it, names=(EXPORT, "no list of classes", "--classes"))

@@ -6,7 +6,7 @@ import pytest
 
 from d2lseg import classes
 from d2lseg.classes import ClassList
-from d2lseg.engine.class_tables import VOID_COLOR, parse_classes
+from d2lseg.engine.class_tables import VOID_COLOR, background_first, parse_classes
 
 NAMES = ("background", "leaf", "stem 2")
 COLOURS = ((0, 0, 0), (48, 112, 32), (9, 8, 7))
@@ -55,6 +55,25 @@ def test_values_void_and_colours_of_void_are_kept():
     assert table.void_values == (255,) and table.void_colours == (VOID_COLOR, (4, 4, 4))
 
 
+@pytest.mark.parametrize("name", ["void", " Void", "IGNORE", "__ignore__"])
+def test_void_has_the_number_of_its_place(name):
+    table = parse_classes(f"background\n{name}\ncup\n")
+    assert table == (("background", "cup"), None, (0, 2), (VOID_COLOR,), (1,), True)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "values"),
+    [
+        ("cup 1 2 3\nbg 0 0 0\npen 4 5 6\n", ("bg", "cup", "pen"), (1, 0, 2)),
+        ("id,name\n1,other\n5,Background\n6,cup\n", ("Background", "other", "cup"), (5, 1, 6)),
+        ("cup\nbackground\n", ("cup", "background"), None),  # where only the order says what a number means
+    ],
+)
+def test_the_background_comes_first_where_no_number_gets_another_meaning(text, names, values):
+    table = background_first(parse_classes(text))
+    assert (table.names, table.values) == (names, values)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -68,6 +87,9 @@ def test_values_void_and_colours_of_void_are_kept():
         ("# label:color_rgb:parts:actions\nleaf\n", "'leaf' is no line of a labelmap.txt"),
         ("name,r,g,b\ncup,1,2\n", "'cup,1,2' does not fit the header"),
         ("0: background\n7: cup\n", "values 0, 7; expected 0, 1, 2"),
+        ("background\ncup\nvoid\n", "a class called void or ignore means what is not scored"),
+        ("background 0 0 0\ncup 1 2 3\nVoid 4 5 6\n", "python -m d2lseg data import makes it so"),
+        ("id,name\n0,background\n1,cup\n1,pen\n", "'cup' and 'pen' have one value, 1"),
     ],
 )
 def test_lines_that_cannot_be_classes_are_named(tmp_path, text, words):

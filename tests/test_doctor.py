@@ -50,6 +50,11 @@ def test_a_good_set_has_no_fault(folder, capsys):
     assert re.findall(r"\d+", line) == ["5", "5", "24", "64", "30", "60"]
 
 
+def test_an_export_is_sent_to_the_importer(tmp_path):
+    (tmp_path / "images").mkdir()
+    assert "not a folder in VOC layout" in (line := only(tmp_path)) and "python -m d2lseg data import" in line
+
+
 def test_all_faults_are_found_in_one_go(folder, capsys):
     """One of each kind; none hides another, not even two of one pair."""
     images, masks = folder / "JPEGImages", folder / "SegmentationClass"

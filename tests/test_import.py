@@ -343,6 +343,37 @@ def test_coco_files_for_train_and_val_are_kept_as_lists(tmp_path, place, file, i
     assert "never in the masks: cup" in said(result)
 
 
+@pytest.mark.parametrize(
+    ("file", "image"),
+    [
+        ("annotations/c.json", "images/{}.jpg"),
+        ("annotations/c.json", "{}.jpg"),
+        ("annotations/train.json", "train2017/{}.jpg"),
+        ("json/c.json", "images/{}.jpg"),
+        ("c.json", "images/{}.jpg"),
+    ],
+)
+def test_a_coco_file_alone_finds_its_images(tmp_path, file, image):
+    coco(tmp_path / "set" / file, ["a.jpg", "b.jpg"], [(0, 1, BOX), (1, 3, BOX)])
+    for seed, name in enumerate("ab"):
+        photo(tmp_path / "set" / image.format(name), seed=seed)
+    assert set(read(imported(tmp_path / "set" / file, tmp_path).folder)) == {"a", "b"}
+
+
+def test_coco_categories_called_void_are_void(tmp_path):
+    coco(
+        tmp_path / "set" / "c.json",
+        ["a.jpg", "b.jpg"],
+        [(0, 1, BOX), (1, 3, BOX)],
+        [(1, "Ignore"), (3, "pen")],
+    )
+    for name in "ab":
+        photo(tmp_path / "set" / f"{name}.jpg")
+    result = imported(tmp_path / "set", tmp_path)
+    assert voc.folder_classes(result.folder).names == ("background", "pen")
+    assert {*np.unique(read(result.folder)["a"])} == {0, 255}
+
+
 def test_coco_images_and_categories_that_do_not_fit_are_named(tmp_path):
     content = coco(tmp_path / "set" / "c.json", ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], [(3, 1, BOX)])
     photo(tmp_path / "set" / "a.jpg", (20, 31))
@@ -491,6 +522,83 @@ def test_given_lists_are_kept_and_what_they_lack_is_chosen(tmp_path):
     (tmp_path / "set" / "val.txt").unlink()
     result = convert.import_dataset(tmp_path / "set", tmp_path / "two", val_share=0.4)
     assert sorted(read(tmp_path / "two")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+@pytest.mark.parametrize(
+    "line", ["{}.jpg", "images/{}.jpg", "images/{0}.jpg masks/{0}.png", "{} ", "set\\{}.jpg"]
+)
+def test_lines_of_all_lists_may_be_paths_and_names_may_have_blanks(tmp_path, line, split):
+    names = ["cat in garden", "b 2", "c", "d", "e"]
+    pair(tmp_path / "set", LAYOUTS["two folders"], names)
+    (tmp_path / "set" / "classes.txt").write_text("\n".join(NAMES))
+    for key, ids in {"train": names[2:], split: names[:2]}.items():
+        (tmp_path / "set" / f"{key}.txt").write_text("".join(f"{line.format(name)}\n" for name in ids))
+    result = imported(tmp_path / "set", tmp_path, val_share=0.4)
+    assert voc.VOCSegDataset(result.folder, split).ids == names[:2] and result.findings == []
+
+
+def test_lines_that_name_no_image_are_told(tmp_path):
+    pair(tmp_path / "set", LAYOUTS["two folders"], "abcd")
+    (tmp_path / "set" / "classes.txt").write_text("\n".join(NAMES))
+    (tmp_path / "set" / "test.txt").write_text("d\nelsewhere1\nelsewhere2\n")
+    result = imported(tmp_path / "set", tmp_path)
+    assert voc.VOCSegDataset(result.folder, "test").ids == ["d"]
+    assert "2 on the list test, but not among the images: elsewhere1, elsewhere2" in said(result)
+
+
+def test_the_summary_mentions_the_list_test(tmp_path, capsys):
+    pair(tmp_path / "set", LAYOUTS["two folders"], "abcd")
+    (tmp_path / "set" / "classes.txt").write_text("\n".join(NAMES))
+    (tmp_path / "set" / "test.txt").write_text("d\n")
+    assert run("data", "import", tmp_path / "set", "--out", tmp_path / "own") == 0
+    assert "2 images to train on and 1 to validate on, 1 on the list test\n" in capsys.readouterr().out
+
+
+def test_masks_elsewhere_beside_a_folder_of_images(tmp_path, monkeypatch):
+    labels = pair(tmp_path, ("export/images/{}.jpg", "drawn/{}.png"), "abc")
+    found = read(imported(tmp_path / "export", tmp_path, NAMES, masks=tmp_path / "drawn").folder)
+    assert all(np.array_equal(found[name], labels[name]) for name in labels)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export" / "drawn").mkdir()
+    (tmp_path / "drawn").rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError, match=r"counts from the current folder, so give .*export.drawn"):
+        convert.import_dataset(tmp_path / "export", tmp_path / "two", NAMES, masks="drawn")
+
+
+def test_two_folders_without_a_common_name_are_told_once(tmp_path):
+    pair(tmp_path, ("export/images/deep/{}.jpg", "drawn/{}.png"), "abc")
+    with pytest.raises(
+        ValueError, match=r"images: no image has a mask of its name .*: deep.a\.jpg and a\.png"
+    ):
+        imported(tmp_path / "export", tmp_path, NAMES, masks=tmp_path / "drawn")
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ("images/{}.jpg masks/task-1-annotation-1-by-1-tag-{}-0.png", "Label Studio's PNG export .*COCO"),
+        ("{}.jpg task-1-annotation-1-by-1-tag-{}-0.png", "Label Studio's PNG export .*COCO"),
+        (
+            "images/{}.jpg masks/{}_cup.png masks/{}_pen.png",
+            r"a_cup\.png and a_pen\.png: two masks of .*COCO",
+        ),
+        ("{}.jpg {}_cup.png {}_pen.png {}_cat.png", "two masks of one image"),
+    ],
+)
+def test_one_mask_for_each_label_is_told_with_what_to_do(tmp_path, files, words):
+    for file in files.split():
+        for name in "abc":
+            photo(tmp_path / "set" / file.format(name))
+    with pytest.raises(ValueError, match=words):
+        imported(tmp_path / "set", tmp_path, NAMES)
+
+
+def test_a_folder_without_masks_is_told_before_its_classes(tmp_path):
+    photo(tmp_path / "set" / "images" / "a.jpg")
+    (tmp_path / "set" / "labels").mkdir()
+    with pytest.raises(ValueError, match="labels: no images in this folder"):
+        imported(tmp_path / "set", tmp_path)
 
 
 def test_masks_elsewhere_and_a_given_suffix(tmp_path, capsys):
@@ -740,10 +848,14 @@ def test_unused_bits_are_told_by_importer_and_doctor(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ((1, 2, 3), r"value 3 at .* It holds 1, 2, 3; .*--map 1:0 2:1 3:2"),
-        ((0, 1, 2, 3), r"--map 0:255 1:0 2:1 3:2"),
+        ((1, 2, 3), r"the masks hold 1, 2, 3; .*--map 1:0 2:1 3:2"),
+        (
+            (0, 1, 2, 3),
+            r"the masks hold 0, 1, 2, 3: is a class missing from the list\? Add it, or say with --map",
+        ),
+        ((1, 2, 3, 4), r"--map 1:255 2:0 3:1 4:2"),
         ((0, 128, 255), r"--map 0:0 128:1 255:2"),
-        (range(0, 250, 9), "28 values for 3 classes: was it resized smoothly, or saved as JPEG"),
+        (range(0, 250, 9), "28 values for 3 classes: were they resized smoothly, or saved as JPEG"),
     ],
 )
 def test_values_that_are_no_classes_say_what_may_be_meant(tmp_path, values, words):
@@ -762,6 +874,119 @@ def test_a_mask_with_holes_or_a_jpeg_is_refused(tmp_path):
         imported(source, tmp_path, NAMES)
     assert "transparent at (row, column) (0, 0)" in str(error.value)
     assert "b.jpg: a JPEG, which changes values" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cat\ncup\ndog\n", "class 0 would be 'cat', .*: is it missing, or called void"),
+        ("cat\ncup\nbackground\n", "class 0 would be 'cat', .*: but background is class 2"),
+        ("void\ncat\ncup\n", "class 0 would be 'cat'"),
+        ("id,name\n0,cat\n1,cup\n2,dog\n", "class 0 would be 'cat'"),
+        ("cat 1 2 3\ncup 4 5 6\nunknown 0 0 0\n", "class 0 would be 'cat'"),
+    ],
+)
+def test_a_list_without_background_must_be_confirmed(tmp_path, text, words):
+    source = masks_of(tmp_path / "set", lambda i: Image.fromarray(label_of(i)))
+    (source / "classes.txt").write_text(text)
+    with pytest.raises(
+        ValueError, match=rf"classes\.txt: {words}.*confirm the list with --classes .*s\.txt$"
+    ):
+        imported(source, tmp_path)
+
+
+def test_a_confirmed_list_without_background_is_taken_with_a_warning(tmp_path):
+    source = masks_of(tmp_path / "set", lambda i: Image.fromarray(label_of(i)))
+    (source / "classes.txt").write_text("cat\ncup\ndog\n")
+    result = imported(source, tmp_path, source / "classes.txt")
+    assert "class 0, the background, is 'cat'; is that right? If not, put background first" in said(result)
+    mapped = convert.import_dataset(source, tmp_path / "two", mapping={0: 0, 1: 1, 2: 2})
+    assert "class 0, the background, is 'cat'" in said(mapped)
+
+
+def test_labelmes_list_without_background_must_be_confirmed(tmp_path):
+    source = labelled(tmp_path / "photos")
+    (source / "labels.txt").write_text("cup\npen\n")
+    with pytest.raises(ValueError, match=r"labels\.txt: class 0 would be 'cup'"):
+        imported(source, tmp_path)
+
+
+@pytest.mark.parametrize("first", ["background", "_background_", "BG", "Unlabelled", "other", "0_background"])
+def test_these_names_mean_background(tmp_path, first):
+    source = masks_of(tmp_path / "set", lambda i: Image.fromarray(label_of(i)))
+    (source / "classes.txt").write_text(f"{first}\ncup\npen\n")
+    assert imported(source, tmp_path).findings == []
+
+
+def test_values_above_a_list_without_background_are_not_mapped(tmp_path):
+    source = masks_of(tmp_path / "set", lambda i: Image.fromarray(label_of(i, (0, 1, 3) if i else (0, 3))))
+    with pytest.raises(convert.BadFiles, match="class 0 is 'cat': is background missing") as error:
+        imported(source, tmp_path, ["cat", "cup", "dog"])
+    assert "--map" not in str(error.value)
+
+
+def test_one_advice_is_given_for_all_masks(tmp_path):
+    values = [(0, 85), (0, 170), (0, 85, 255), (0, 255)]
+    source = masks_of(tmp_path / "set", lambda i: Image.fromarray(label_of(i, values[i])))
+    classes = ["background", "cat", "cup", "dog"]
+    with pytest.raises(convert.BadFiles, match="--map 0:0 85:1 170:2 255:3") as error:
+        imported(source, tmp_path, classes)
+    assert str(error.value).count("--map") == 1
+    mapping = {0: 0, 85: 1, 170: 2, 255: 3}
+    found = read(imported(source, tmp_path, classes, mapping=mapping).folder)
+    for i, name in enumerate("abcd"):
+        assert np.array_equal(np.array([0, 85, 170, 255])[found[name]], label_of(i, values[i]))
+
+
+PAINT = {"cup": (9, 0, 5), "background": (0, 0, 0), "Void": (1, 2, 3), "pen": (7, 7, 7)}
+
+
+@pytest.mark.parametrize("form", ["RGB", "P", "L"])
+def test_a_colour_table_may_have_void_and_the_background_anywhere(tmp_path, form):
+    paint = np.array([*PAINT.values()], np.uint8)  # stored in the order of the table
+
+    def make(i):
+        label = label_of(i, range(4))
+        if form == "P":  # each with an order of its own
+            return Image.fromarray(paint[label]).convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
+        return Image.fromarray(paint[label] if form == "RGB" else label)
+
+    source = masks_of(tmp_path / "set", make)
+    rows = "".join(f"{name},{r},{g},{b}\n" for name, (r, g, b) in PAINT.items())
+    (source / "class_dict.csv").write_text(f"name,r,g,b\n{rows}")
+    result = imported(source, tmp_path)
+    assert "classes from class_dict.csv, of which background becomes class 0" in result.recognised
+    assert voc.folder_classes(result.folder).names == NAMES
+    for i, name in enumerate("abcd"):
+        want = np.array([1, 0, 255, 2])[label_of(i, range(4))]
+        assert np.array_equal(read(result.folder)[name], want)
+
+
+def test_void_in_a_list_of_names_counts_by_its_place(tmp_path):
+    source = masks_of(tmp_path / "set", lambda i: Image.fromarray(label_of(i)))
+    (source / "classes.txt").write_text("background\nVoid\ncup\n")
+    found = read(imported(source, tmp_path).folder)
+    assert np.array_equal(found["a"], np.array([0, 255, 1])[label_of(0)])
+
+
+def test_labels_that_differ_in_capitals_are_told(tmp_path):
+    shapes = [SQUARE, SQUARE | {"label": "Cup"}, SQUARE | {"label": "pen"}]
+    result = imported(labelled(tmp_path / "photos", shapes=shapes), tmp_path)
+    assert "the classes 'Cup' and 'cup' differ only in capitals or spaces; if they are one" in said(result)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "doubt"), [(3, SIZE, 1), (2, SIZE, 1), (6, (20, 20), 1), (1, SIZE, 0)]
+)
+def test_a_turn_that_sizes_do_not_show_is_told(tmp_path, orientation, size, doubt):
+    source = masks_of(tmp_path / "set", lambda i: Image.fromarray(label_of(i, size=size)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for i, name in enumerate("abcd"):
+        photo(source / "images" / f"{name}.jpg", size, seed=i, exif=exif)
+    result = imported(source, tmp_path, NAMES)
+    words = "a.jpg, b.jpg, c.jpg, d.jpg: turned or mirrored by EXIF, and the size does not tell"
+    assert said(result).count(words) == doubt == len(result.findings)
 
 
 # --- images for predict -------------------------------------------------------------------------------------

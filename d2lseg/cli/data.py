@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import voc
 from ..datasets import convert, download
+from ..engine.layout import list_path, read_ids
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,9 +58,11 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _counts(folder: Path) -> str:
-    """Return how many images a dataset has."""
+    """Return how many images a dataset has on its lists."""
     train, val = (len(voc.VOCSegDataset(folder, split)) for split in ("train", "val"))
-    return f"{folder}: {train:,} images to train on and {val:,} to validate on"
+    listed = list_path(folder, "test").is_file()
+    test = f", {len(read_ids(folder, 'test')):,} on the list test" if listed else ""
+    return f"{folder}: {train:,} images to train on and {val:,} to validate on{test}"
 
 
 def _classes(folder: Path) -> str:

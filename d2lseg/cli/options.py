@@ -286,10 +286,12 @@ def _add_import(add_parser: AddParser) -> None:
         "  and, if the masks have 255 for class 1\n"
         f"  {PROGRAM} data import export/ --out data/mine --map 0:0 255:1",
     )
-    command.add_argument("source", metavar="SOURCE", help="The folder, or one JSON file.")
+    source = "The folder, or one JSON file of COCO or LabelMe."
+    command.add_argument("source", metavar="SOURCE", help=source)
     form = "What it is. (default: found out, and printed)"
     command.add_argument("--form", choices=FORMS, help=form)
-    command.add_argument("--masks", metavar="DIR", help="The folder of the masks, if it is elsewhere.")
+    masks = "The folder of the masks, if it is elsewhere; it counts from here, not from SOURCE."
+    command.add_argument("--masks", metavar="DIR", help=masks)
     _add_masks_options(command.add_argument)
     _add_line_width(command.add_argument)
     _add_own(command.add_argument)
@@ -301,7 +303,8 @@ def _add_labelme(add_parser: AddParser) -> None:
         "labelme",
         "data import for images labelled with LabelMe",
         "Draw the shapes in a folder's LabelMe files (*.json) as masks, and put them and the images into\n"
-        "a new folder in VOC layout. Later shapes cover earlier ones; void and __ignore__ are not scored.",
+        "a new folder in VOC layout. Later shapes cover earlier ones; void, ignore and __ignore__ are not\n"
+        "scored.",
         f"  {PROGRAM} data labelme photos/ --out data/mine",
     )
     command.add_argument("source", metavar="FOLDER", help="The folder of JSON files, one per image.")

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..classes import VOID
 from ..engine.class_tables import ClassTable
 from ..engine.images import is_image_file
-from .shapes import FARTHEST, HOLE_LABEL, VOID_LABELS
-from .sources import LISTS, Item, Pair, Source, dict_of, image_form, left_out
+from .shapes import FARTHEST, class_index, occurring
+from .sources import LISTS, Item, Pair, Source, dict_of, image_form, left_out, turn_doubt
 
 INSTALL = "pip install pycocotools, which the extra d2lseg[import] holds too"
 PARTS = ("images", "annotations", "categories")
@@ -91,9 +90,7 @@ def _ids(records: Sequence[Mapping[str, Any]]) -> dict[int, str]:
 def _names(contents: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Return background and the categories in the order of their numbers, each once."""
     found = {c["name"]: c["id"] for content in contents for c in content["categories"]}
-    ordered = sorted(found, key=lambda name: found[name])
-    special = ("background", HOLE_LABEL, *VOID_LABELS)
-    return ("background", *(name for name in ordered if name not in special))
+    return ("background", *occurring(sorted(found, key=lambda name: found[name])))
 
 
 def _split_of(path: Path) -> str:
@@ -157,7 +154,7 @@ class _Images:
         what = f"{len(same)} images have this name" if same else "no such image"
         raise FileNotFoundError(
             f"{json_file.parent / name}: {what} in {self.folder}; {json_file.name} names it: put the "
-            "image there"
+            "image there, or import a folder that holds both"
         )
 
 
@@ -179,19 +176,18 @@ def _read(
             f"{image} has {size[0]} x {size[1]} when upright; it was resized or rotated. Use the image that "
             "was labelled"
         )
-    indices = {name: index for index, name in enumerate(table.names)} | {HOLE_LABEL: 0}
-    indices |= {name: VOID for name in VOID_LABELS if name not in table.names}
     label = np.zeros(size, np.uint8)
     for annotation in coco.imgToAnns.get(record["id"], []):
         category = names.get(annotation["category_id"])
         where = f"{path}: annotation {annotation['id']} of {name}"
-        if category not in indices:
+        index = class_index(category, table.names)
+        if index is None:
             raise ValueError(
                 f"{where} has the category {annotation['category_id']}, {category!r}; expected one of "
                 f"{', '.join(table.names)}. Correct it, or add it to the classes"
             )
-        label[_mask(coco, annotation, size, where)] = indices[category]
-    return Pair(Path(name).stem, image, suffix, label)
+        label[_mask(coco, annotation, size, where)] = index
+    return Pair(Path(name).stem, image, suffix, label, doubt=turn_doubt(image))
 
 
 def _mask(coco: Any, annotation: Mapping[str, Any], size: tuple[int, int], where: str) -> np.ndarray:

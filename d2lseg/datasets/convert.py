@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from ..classes import VOID, ClassList, as_class_list, write_classes
-from ..engine.class_tables import ClassTable
+from ..engine.class_tables import BACKGROUND, ClassTable, background_first, means_background
 from ..engine.files import check_free, folder_written_whole, user_path
 from ..voc import CLASSES_FILE
 from .examination import BadFiles as BadFiles
 from .examination import Examination, Finding, some, stop_at
 from .labelme import labelme_names as labelme_names
 from .labelme import read_labelme as read_labelme
-from .lists import check_lists, choose_lists, unlisted, write_lists
+from .lists import check_lists, choose_lists, unknown, unlisted, write_lists
 from .lists import split as split
+from .masks import advise_together
 from .masks import read_index_mask as read_index_mask
 from .recognise import recognise
 from .shapes import shape_mask as shape_mask
@@ -93,15 +94,23 @@ def import_dataset(
     out = user_path(out)
     check_free(out)  # now, and not after the work
     found = recognise(source, **options)
-    table, where, findings = _table(found, classes, source)
+    if not found.items:  # then classes are not what is missing
+        stop_at(source, found.findings, ())
+    mapping = options.get("mapping")
+    table, where, findings = _table(found, classes, source, mapping)
     recognised = f"{found.kind} ({found.why}), classes from {where}"
     told(f"{source}: {recognised}")
-    items, mapped = unique_items(found.items), options.get("mapping") or ()
+    items = unique_items(found.items)
     with folder_written_whole(out) as draft:
         result = ClassList(table.names, table.colours)
         _write_classes(draft, result, source)
         kept, errors, examination = write_pairs(draft, items, table, result)
-        whole = [*_twice(items), *examination.findings(source, None if VOID in mapped else result)]
+        errors, advice = advise_together(errors, examination.counts, table, mapping)
+        # what 255 means is known from a mapping, or part of the advice on masks that are to be corrected
+        known = VOID in (mapping or ()) or (advice and not skip_bad)
+        whole = [*_twice(items), *examination.findings(source, result, void=not known)]
+        if advice and len(errors) > 1:
+            whole.append(Finding(f"{source}: {advice}", warning=skip_bad))
         parts = [] if skip_bad else found.findings
         stop_at(source, [*whole, *parts], [] if skip_bad else errors.values())
         if not kept:
@@ -118,7 +127,7 @@ def import_dataset(
             if lists
             else choose_lists(found, items, kept, val_share, seed)
         )
-        findings += unlisted(source, chosen, kept)
+        findings += [*unlisted(source, chosen, kept), *unknown(source, found.lists, items)]
         write_lists(draft, chosen)
     return Imported(out, recognised, findings)
 
@@ -188,7 +197,7 @@ def _warned(imported: Imported) -> Path:
 
 
 def _table(
-    found: Source, classes: Classes | None, source: str | Path
+    found: Source, classes: Classes | None, source: str | Path, mapping: Mapping[int, int] | None
 ) -> tuple[ClassTable, str, list[Finding]]:
     """Choose the classes, given, listed beside the data or met in it, and say where they are from."""
     if isinstance(classes, (str, Path)):
@@ -197,7 +206,7 @@ def _table(
         given = as_class_list(classes)
         table, where = ClassTable(given.names, given.colours, None), "the call"
     elif found.table is not None:
-        table, where = found.table
+        table, where = found.table[0], found.table[1].name
     elif found.names is not None:
         table, where = ClassTable(tuple(found.names()), None, None), "the labels that occur"
     else:
@@ -205,11 +214,18 @@ def _table(
             f"{source}: no list of classes beside the masks; write one class name a line, background first, "
             "into a file, with the colours of the masks if they are painted, and give it with --classes FILE"
         )
+    in_order = background_first(table)
     try:
         ClassList(table.names, table.colours)
     except ValueError as error:
         raise ValueError(f"{source}: {error} (classes from {where})") from error
-    return table, where, _background(table.names, source) if found.names is not None else []
+    confirmed = classes is not None or (mapping is not None and found.names is None)
+    listed = None if confirmed or found.table is None else found.table[1]
+    findings = _background(in_order.names, source, listed, found.names is not None)
+    findings += _alike(in_order.names, source)
+    if in_order != table:
+        where = f"{where}, of which {in_order.names[0]} becomes class 0"
+    return in_order, where, findings
 
 
 def _write_classes(draft: Path, classes: ClassList, source: str | Path) -> None:
@@ -220,17 +236,45 @@ def _write_classes(draft: Path, classes: ClassList, source: str | Path) -> None:
         raise ValueError(f"{source}: {str(error).removeprefix(f'{draft / CLASSES_FILE}: ')}") from error
 
 
-def _background(names: Sequence[str], source: str | Path) -> list[Finding]:
-    """Check that class 0 can be what no shape covers."""
-    if "background" in names[1:]:
+def _background(names: Sequence[str], source: str | Path, listed: Path | None, drawn: bool) -> list[Finding]:
+    """Check that class 0 is the background, which no shape covers where shapes are `drawn`.
+
+    Another name is refused in a list that was found beside the data (`listed`): it may well begin with the
+    first object, and each number would then get a wrong name. A list given by hand is taken, with a warning.
+    """
+    place = next((i for i, name in enumerate(names) if i and name.lower() in ("background", BACKGROUND)), 0)
+    if drawn and place:
         raise ValueError(
-            f"{source}: background is class {names.index('background')}; what no shape covers becomes class "
-            "0, so put background first in the list of classes"
+            f"{source}: {names[place]} is class {place}; what no shape covers becomes class 0, so put "
+            "background first in the list of classes"
         )
-    if "ground" in names[0].lower():
+    if means_background(names[0]):
         return []
-    what = f"{source}: what no shape covers becomes {names[0]!r}, class 0"
-    return [Finding(what, "is that right? If not, put background first in the list of classes", warning=True)]
+    if listed:
+        doubt = f"but {names[place]} is class {place}" if place else "is it missing, or called void"
+        raise ValueError(
+            f"{listed}: class 0 would be {names[0]!r}, and class 0 is the background: {doubt}? Put "
+            f"background first in it; or, if {names[0]!r} is right, confirm the list with --classes {listed}"
+        )
+    what = "what no shape covers becomes {!r}, class 0" if drawn else "class 0, the background, is {!r}"
+    advice = "is that right? If not, put background first in the list of classes"
+    return [Finding(f"{source}: {what.format(names[0])}", advice, warning=True)]
+
+
+def _alike(names: Sequence[str], source: str | Path) -> list[Finding]:
+    """Look for names that may be one class, written in two ways."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(" ".join(name.lower().split()), []).append(repr(name))
+    return [
+        Finding(
+            f"{source}: the classes {' and '.join(same)} differ only in capitals or spaces",
+            "if they are one, give them one name",
+            warning=True,
+        )
+        for same in alike.values()
+        if len(same) > 1
+    ]
 
 
 def _twice(items: Sequence[Item]) -> list[Finding]:

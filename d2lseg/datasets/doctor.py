@@ -99,6 +99,11 @@ def examine(voc_dir: str | Path, classes: Classes | None = None, progress: bool 
     folder = user_path(voc_dir)
     if not folder.is_dir():
         return Report([Finding(f"{folder}: no such folder", "check the path")], [], voc.VOC)
+    there = _attempt(file_names, folder)[0]
+    if there and there.isdisjoint(("ImageSets", "JPEGImages", "SegmentationClass")):
+        what = f"{folder}: not a folder in VOC layout, with JPEGImages, SegmentationClass and ImageSets"
+        advice = "if another tool has exported it, python -m d2lseg data import makes one of it"
+        return Report([Finding(what, advice)], [], voc.VOC)
     table, findings = check_classes(folder, classes)
     splits = [Split(name) for name in SPLITS]
     for split in splits:

@@ -89,6 +89,10 @@ class Examination:
         for odd in oddities(path):
             self._odd[odd].append(os.path.basename(path))
 
+    def add_doubt(self, path: str | Path, what: str, advice: str) -> None:
+        """Note what of a file only the user can know."""
+        self._odd[what, advice].append(os.path.basename(path))
+
     def add_label(self, label: np.ndarray) -> None:
         """Count the indices of a label, uint8 (H, W)."""
         self.counts += np.bincount(np.asarray(label).ravel(), minlength=256)
@@ -102,13 +106,14 @@ class Examination:
             if index != VOID and len(colour) == 3:
                 self._palettes[index][colour].append(os.path.basename(path))
 
-    def findings(self, place: str | Path, classes: ClassList | None) -> list[Finding]:
+    def findings(self, place: str | Path, classes: ClassList | None, void: bool = True) -> list[Finding]:
         """Judge everything that was added; `place` names the dataset.
 
         Without `classes`, or without colours of their own, palettes can only be compared with each other.
+        Unless `void`, it is known what 255 means.
         """
         return [
-            *self._void_findings(place, classes),
+            *(self._void_findings(place, classes) if void else []),
             *self._palette_findings(place, classes),
             *(
                 Finding(f"{place}: {some(files)}: {what}", advice, warning=True)

@@ -13,7 +13,7 @@ from ..engine.class_tables import ClassTable
 from ..engine.files import read_text
 from ..engine.images import is_image_file
 from .examination import stop_at
-from .shapes import HOLE_LABEL, VOID_LABELS, shapes_label
+from .shapes import occurring, shapes_label
 from .sources import LISTS, Item, Pair, Source, find_table, image_form, left_out
 
 
@@ -123,7 +123,7 @@ def labelme_names(paths: Iterable[str | Path]) -> tuple[str, ...]:
     Raises FileNotFoundError and ValueError as `read_labelme` does.
     """
     found = {shape["label"] for path in paths for shape in _read_json(Path(path))["shapes"]}
-    return ("background", *sorted(found - {"background", HOLE_LABEL, *VOID_LABELS}))
+    return ("background", *sorted(occurring(found)))
 
 
 def labelme_source(folder: Path, paths: Sequence[Path], line_width: int | None = None) -> Source:

@@ -106,6 +106,16 @@ def unlisted(source: str | Path, lists: Mapping[str, Sequence[str]], kept: Seque
     return [Finding(what, "add them to a list, if they are meant", warning=True)] if rest else []
 
 
+def unknown(source: str | Path, lists: Mapping[str, Sequence[str]], items: Sequence[Item]) -> list[Finding]:
+    """Count the lines of the source's lists that name no image."""
+    names, findings = {item.name for item in items}, []
+    for key, members in lists.items():
+        if rest := [name for name in members if name not in names]:
+            what = f"{source}: {len(rest):,} on the list {key}, but not among the images: {some(rest)}"
+            findings.append(Finding(what, "put them there, or correct the list", warning=True))
+    return findings
+
+
 def write_lists(draft: Path, lists: Mapping[str, Sequence[str]]) -> None:
     """Write the lists of IDs."""
     folder = draft / "ImageSets" / "Segmentation"

@@ -9,11 +9,52 @@ import numpy as np
 from PIL import Image
 
 from ..classes import VOID
-from ..engine.class_tables import VOID_COLOR, ClassTable, Colour
+from ..engine.class_tables import VOID_COLOR, ClassTable, Colour, means_background
 from ..engine.images import MaskFile, check_lossless, first_true, open_image
 from .examination import some
 
 MANY = 12  # values; a mask with more that are no classes was hardly painted
+
+
+class NoClass(ValueError):
+    """A mask holds values that are no classes: what it says of one, and all `values` of the file."""
+
+    def __init__(self, what: str, values: Sequence[int], num_classes: int) -> None:
+        self.what, self.values = what, values
+        super().__init__(f"{what} It holds {_advice(values, num_classes)}")
+
+
+def advise_together(
+    errors: Mapping[str, Exception], counts: np.ndarray, table: ClassTable, mapping: Mapping[int, int] | None
+) -> tuple[dict[str, Exception], str]:
+    """Replace the advice of each file by one for all masks: what one of them needs could harm another.
+
+    Parameters
+    ----------
+    errors : mapping of str to Exception
+        What is wrong with the images, by ID.
+    counts : ndarray
+        (256,), pixels of each index in the other masks.
+    table : ClassTable
+        The classes.
+    mapping : mapping of int to int, optional
+        The user's new index of each value.
+
+    Returns
+    -------
+    dict of str to Exception
+        The errors; a single one holds the advice.
+    str
+        The advice, or nothing if no mask holds a value that is no class.
+    """
+    wrong = {name: error for name, error in errors.items() if isinstance(error, NoClass)}
+    if not wrong:
+        return dict(errors), ""
+    others = mapping or table.values or np.flatnonzero(counts).tolist()
+    values = sorted({*others, *(value for error in wrong.values() for value in error.values)})
+    advice = f"the masks hold {_advice(values, len(table.names), table.names[0])}"
+    end = f" {advice[0].upper()}{advice[1:]}" if len(errors) == 1 else ""
+    return {**errors, **{name: ValueError(f"{error.what}{end}") for name, error in wrong.items()}}, advice
 
 
 def read_index_mask(
@@ -107,7 +148,8 @@ def table_label(
     path : str or Path
         The mask file.
     table : ClassTable
-        If it has colours, masks in colours, or with another palette, are read by colour.
+        If it has colours, masks in colours, or with another palette, are read by colour. Values that it says
+        decide over palettes, those of places do not.
     mapping : mapping of int to int, optional
         New index of each value: then values decide, whatever the colours.
 
@@ -124,11 +166,12 @@ def table_label(
         If a value or colour is no class; the message names file, value and place.
     """
     mask, count = read_values(path), len(table.names)
+    told = mapping is not None or (table.values is not None and not table.by_place)
     if mapping is None and table.values:
         mapping = {value: index for index, value in enumerate(table.values)}
         mapping |= dict.fromkeys(table.void_values, VOID)
     by_colour = {colour: index for index, colour in enumerate(table.colours or ())}
-    if mapping is not None or not by_colour:
+    if told or not by_colour:
         mask = _grey(mask)
     if mask.pixels.ndim == 3:
         if not by_colour:
@@ -138,7 +181,7 @@ def table_label(
                 "colour behind each name, such as 'road 128 64 128'"
             )
         return _by_colour(mask.pixels, by_colour, table.void_colours, path), None
-    if by_colour and mapping is None and (mask.palette is None or _other_palette(mask, table)):
+    if by_colour and not told and (mapping or mask.palette is None or _other_palette(mask, table)):
         painted = _painted(mask)
         if mask.palette is not None or _all_known(painted, [*by_colour, *table.void_colours]):
             return _by_colour(painted, by_colour, table.void_colours, path), None
@@ -206,25 +249,34 @@ def _renumbered(
     wrong = [value for value in found.tolist() if value not in known]
     if wrong:
         expected = f"0..{num_classes - 1}" if mapping is None else "a value in the mapping"
-        hint = _hint(found.tolist(), num_classes)
-        raise ValueError(
+        raise NoClass(
             f"{path}: value {wrong[0]} at (row, column) {first_true(values == wrong[0])} is not a class; "
-            f"expected {expected}, or {VOID} for void. {hint}"
+            f"expected {expected}, or {VOID} for void.",
+            found.tolist(),
+            num_classes,
         )
     renumbered = np.array([known[value] for value in found.tolist()], np.uint8)
     return renumbered[places].reshape(values.shape)
 
 
-def _hint(found: Sequence[int], num_classes: int) -> str:
-    """Say what a mask with values that are no classes may need."""
+def _advice(found: Sequence[int], num_classes: int, first_class: str = "background") -> str:
+    """Name the values of masks in which some are no classes, and say what they may need."""
     # as many values as classes, 255 among them: then it is one of the classes
     values = [value for value in found if value != VOID or len(found) == num_classes]
     if len(values) > num_classes + 1:
         return (
-            f"It holds {len(found)} values for {num_classes} classes: was it resized smoothly, or saved as "
-            "JPEG in between? If they are right, map each with --map OLD:NEW"
+            f"{len(found)} values for {num_classes} classes: were they resized smoothly, or saved as JPEG in "
+            "between? If they are right, map each with --map OLD:NEW"
         )
+    held = some(found, MANY)
+    if not means_background(first_class):  # then numbers that are mapped one by one would get wrong names
+        return (
+            f"{held}, and class 0 is {first_class!r}: is background missing from the list of classes? Put it "
+            "on the first line"
+        )
+    if len(values) > num_classes and 0 in values:  # to map 0 to void would lose the background
+        return f"{held}: is a class missing from the list? Add it, or say with --map OLD:NEW what each means"
     first = 0 if len(values) <= num_classes else -1
     new = [VOID if index < 0 else index for index in range(first, first + len(values))]
     pairs = " ".join(f"{old}:{index}" for old, index in zip(values, new, strict=True))
-    return f"It holds {some(found, MANY)}; if they are right, map them, such as --map {pairs}"
+    return f"{held}; if they are right, map them, such as --map {pairs}"

@@ -7,6 +7,7 @@ segmentation mask 1.1 and other folders in VOC layout are the case of two folder
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from ..engine.class_tables import ClassTable
 from ..engine.images import is_image_file
 from .examination import Finding
 from .masks import table_label
-from .sources import LISTS, Item, Pair, Source, find_table, image_form
+from .sources import LISTS, Item, Pair, Source, find_table, image_form, turn_doubt
 
 IMAGE_FOLDERS = (
     "jpegimages", "images", "image", "imgs", "img", "photos", "rgb", "img_dir", "leftimg8bit", "input",
@@ -60,13 +61,15 @@ def pair_source(
     folder : Path
         The images, or everything.
     masks : Path, optional
-        The folder of the masks, if it is another one.
+        The folder of the masks, if it is another one; a relative path counts from the current folder.
     suffix : str, optional
         What the name of a mask has behind that of its image, if it is not one of those in use.
     mapping : mapping of int to int, optional
         New index of each value in the masks.
     """
     parts = _by_split(folder, masks, suffix)
+    if not any(found.pairs for _, found in parts):
+        _check_one_mask_each([folder, *([masks] if masks else [])])
     if masks is None and not any(found.pairs or found.faults for _, found in parts):
         return None
     items, findings = [], []
@@ -76,7 +79,7 @@ def pair_source(
             items.append(Item(name, mask, functools.partial(_read, name, image, mask, mapping), split))
         findings += found.faults
         if not found.pairs and found.faults:
-            continue  # without one of the folders, each file of the other would be named
+            continue  # without any pair, each file would be named
         for path in found.images:
             findings.append(Finding(f"{path}: no mask of this name", "draw one, or remove the image"))
         for path in found.masks:
@@ -106,7 +109,7 @@ def _children(folder: Path) -> list[Path]:
 
 def _by_split(folder: Path, masks: Path | None, suffix: str | None) -> list[tuple[str, Found]]:
     """Look for pairs in a folder, or in its folders for train, val and test."""
-    images, masks = (folder, masks) if masks else _two_folders(folder)
+    images, masks = (_images_folder(folder), masks) if masks else _two_folders(folder)
     if masks is not None:
         splits = {path.name: path for path in _children(images) if path.name.lower() in LISTS}
         splits = {name: path for name, path in splits.items() if (masks / name).is_dir()}
@@ -134,14 +137,27 @@ def _two_folders(folder: Path) -> tuple[Path, Path | None]:
     return (folder, None) if masks is None or images is None else (images, masks)
 
 
-def _files(folder: Path, faults: list[Finding]) -> Files:
-    """Return the image files in a folder and below it; two of one name are a fault."""
+def _images_folder(folder: Path) -> Path:
+    """Return where the images of a folder are: in it, or in its only folder of such a name."""
+    children = [path for path in _children(folder) if path.name.lower() in IMAGE_FOLDERS]
+    return children[0] if len(children) == 1 and not any(map(is_image_file, folder.iterdir())) else folder
+
+
+def _inside(folder: Path, other: Path) -> Path | None:
+    """Return another folder as a path below this one, if it lies in it."""
+    here, there = folder.resolve(), other.resolve()
+    return folder / there.relative_to(here) if here in there.parents else None
+
+
+def _files(folder: Path, faults: list[Finding], without: Path | None = None) -> Files:
+    """Return the image files in a folder and below it, `without` one inside it; two of a name are a fault."""
     found: Files = {}
     if not folder.is_dir():
         faults.append(Finding(f"{folder}: no such folder", "put the files there, or check the path"))
         return found
+    apart = _inside(folder, without) if without else None
     for path in sorted(folder.rglob("*")):
-        if is_image_file(path):
+        if is_image_file(path) and apart not in path.parents:
             key = path.relative_to(folder).with_suffix("").as_posix()
             if key in found:
                 faults.append(
@@ -160,10 +176,38 @@ def _files(folder: Path, faults: list[Finding]) -> Files:
 def _two(images: Path, masks: Path, suffix: str | None) -> Found:
     """Pair the files of two folders."""
     faults: list[Finding] = []
-    found = _best(_files(images, faults), _files(masks, faults), suffix)
+    photos, labels = _files(images, faults, masks), _files(masks, faults)
+    found = _best(photos, labels, suffix)
+    if photos and labels and not found.pairs:  # said once, and not of each file
+        image, mask = min(photos.values()).relative_to(images), min(labels.values()).relative_to(masks)
+        what = f"{images}: no image has a mask of its name in {masks}, folders included: {image} and {mask}"
+        faults.append(Finding(what, "give the folder of the images itself, or --suffix, the masks' ending"))
     found.how = f"images in {images.name}, masks in {masks.name}{found.how}"
     found.faults = faults
     return found
+
+
+def _check_one_mask_each(folders: Sequence[Path]) -> None:
+    """Raise a ValueError if there is one mask for each label or class of an image, which is not read."""
+    paths = sorted({path for folder in folders for path in folder.rglob("*") if is_image_file(path)})
+    advice = "export it as COCO, which is imported, or draw the masks of each image into one"
+    if tagged := [path for path in paths if re.match(r"task-\d+-annotation-.*tag-", path.name)]:
+        raise ValueError(
+            f"{tagged[0]}: Label Studio's PNG export has one file for each label, of which none says its "
+            f"image; {advice}"
+        )
+    images = {path.stem for path in paths if path.suffix.lower() in LOSSY_SUFFIXES}
+    several: dict[str, list[Path]] = {}
+    for path in paths:
+        ends = [path.stem[: end.start()] for end in re.finditer(r"[ _.-]", path.stem)]
+        if path.stem not in images and (image := next((one for one in ends if one in images), None)):
+            several.setdefault(image, []).append(path)
+    each = max(several.values(), key=len, default=[])
+    if len(each) > 1:
+        raise ValueError(
+            f"{each[0]} and {each[1].name}: two masks of one image, as if there were one for each class; "
+            f"{advice}"
+        )
 
 
 def _side_by_side(folder: Path, suffix: str | None) -> Found:
@@ -233,4 +277,4 @@ def _read(
             f"{mask}: {label.shape[0]} x {label.shape[1]} pixels (height x width), but {image} has {size[0]} "
             f"x {size[1]}; a mask must have the size of its image"
         )
-    return Pair(name, image, suffix, label, content)
+    return Pair(name, image, suffix, label, content, turn_doubt(image))

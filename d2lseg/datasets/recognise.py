@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..engine.files import user_path
+from ..engine.images import is_image_file
 from .coco import coco_source, is_coco, missing_parts
 from .examination import Finding, some
 from .labelme import is_labelme, labelme_source
-from .pairs import pair_source
+from .pairs import MASK_FOLDERS, pair_source
 from .sources import Source, find_table, load_json, read_lists
 
 FORMS = ("labelme", "coco", "pairs")
@@ -46,6 +47,12 @@ def recognise(
     place = user_path(source)
     if not place.exists():
         raise FileNotFoundError(f"{place}: no such file or folder; check the path")
+    masks = None if masks is None else user_path(masks)
+    if masks is not None and not masks.is_dir() and (place / masks).is_dir():
+        raise FileNotFoundError(
+            f"{masks}: no such folder; the folder of the masks counts from the current folder, so give "
+            f"{place / masks}"
+        )
     folder = place if place.is_dir() else place.parent
     paths = [place] if place.is_file() and place.suffix.lower() == ".json" else []
     found = None
@@ -53,7 +60,7 @@ def recognise(
         paths = paths or sorted(p for p in folder.rglob("*.json") if not p.name.startswith("."))
         found = _json_source(folder, paths, form, line_width)
     if found is None and place.is_dir() and form in (None, "pairs"):
-        found = pair_source(folder, None if masks is None else user_path(masks), suffix, mapping)
+        found = pair_source(folder, masks, suffix, mapping)
     if found is None:
         raise ValueError(
             f"{place}: nothing that is known here; expected LabelMe's or COCO's JSON files, CVAT's "
@@ -63,6 +70,12 @@ def recognise(
     if not any(item.split for item in found.items):
         found.lists = read_lists(folder, [item.name for item in found.items])
     return found
+
+
+def _with_images(folder: Path) -> Path:
+    """Return where the images of a folder with COCO files are: one higher if it holds annotations alone."""
+    apart = folder.name.lower() in MASK_FOLDERS or (folder.parent / "images").is_dir()
+    return folder.parent if apart and not any(map(is_image_file, folder.rglob("*"))) else folder
 
 
 def _json_source(
@@ -90,6 +103,7 @@ def _json_source(
             raise FileNotFoundError(f"{folder}: no *.json in this folder; expected files saved by LabelMe")
         return found
     if coco:
+        folder = _with_images(folder)
         found = coco_source(folder, coco)
         found.table = find_table(folder)
         return found

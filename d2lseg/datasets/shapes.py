@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ..classes import VOID
+from ..engine.class_tables import BACKGROUND, VOID_NAMES, means_void
 
-VOID_LABELS = ("__ignore__", "void")  # labels of regions to leave out
-HOLE_LABEL = "_background_"  # LabelMe's own name for "no object"; the name of class 0 works as well
 FARTHEST = 10**6  # how many pixels outside the image a point may lie
 LINES = ("line", "linestrip")  # shapes without an area, which need a width
 POINTS = ("point", "points")
@@ -157,12 +156,27 @@ _DRAW: dict[str, Callable[[Image.Image, list[Point], Shape], None]] = {
 }
 
 
+def class_index(label: Any, names: Sequence[str]) -> int | None:
+    """Return the index that a label means: that of a class, 0, 255 for void, or None if it is unknown."""
+    if label in names:
+        return names.index(label)
+    if label == BACKGROUND:  # LabelMe's own name for "no object"
+        return 0
+    return VOID if isinstance(label, str) and means_void(label) else None
+
+
+def occurring(labels: Iterable[str]) -> list[str]:
+    """Return the labels that are classes above 0, each once, in their order: no void, and no background."""
+    no_class = ("background", BACKGROUND)
+    return [name for name in dict.fromkeys(labels) if not means_void(name) and name not in no_class]
+
+
 def shapes_label(
     shapes: Sequence[Shape], height: int, width: int, names: Sequence[str], line_width: int | None = None
 ) -> np.ndarray:
     """Draw the shapes of an image, later ones over earlier ones, as a uint8 label (height, width).
 
-    A shape labelled "__ignore__" or "void" becomes 255. One labelled "_background_", or with the name of
+    A shape whose label `means_void` becomes 255. One labelled "_background_", or with the name of
     class 0, is a hole: if it has a ``group_id``, it is cut out of the other shapes of that group, and what
     they cover shows through; if not, it becomes background.
 
@@ -182,18 +196,17 @@ def shapes_label(
     ValueError
         If a label is not a class, or a shape cannot be drawn; the message has its number and label.
     """
-    indices = {name: index for index, name in enumerate(names)} | {HOLE_LABEL: 0}
-    indices |= {name: VOID for name in VOID_LABELS if name not in names}
     drawn = []
     for number, shape in enumerate(shapes, start=1):
         name = shape.get("label")
-        if name not in indices:
+        index = class_index(name, names)
+        if index is None:
             raise ValueError(
                 f"shape {number} has the label {name!r}; expected one of {', '.join(names)}, or "
-                f"{' or '.join(VOID_LABELS)}. Correct it, or add it to the classes"
+                f"{' or '.join(VOID_NAMES)}. Correct it, or add it to the classes"
             )
         try:
-            drawn.append((indices[name], shape.get("group_id"), shape_mask(shape, height, width, line_width)))
+            drawn.append((index, shape.get("group_id"), shape_mask(shape, height, width, line_width)))
         except ValueError as error:
             raise ValueError(f"shape {number}, {name!r}: {error}") from error
     label = np.zeros((height, width), np.uint8)

@@ -7,11 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ..engine.class_tables import ClassTable, parse_classes
 from ..engine.files import read_text
@@ -37,7 +37,7 @@ class Pair:
     suffix: str  # of the new file: ".jpg" or ".png"
     label: np.ndarray  # uint8 (H, W), class indices and 255 for void
     mask: MaskFile | None = None  # what the label was read from, if that was a file
-    note: str = ""  # what the user should know about it
+    doubt: tuple[str, str] | None = None  # what of it only the user can know, and what to do
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Source:
     why: str  # what it was recognised by
     items: list[Item]
     names: Callable[[], Sequence[str]] | None = None  # classes, if no table lists them
-    table: tuple[ClassTable, str] | None = None  # and the file that it is from
+    table: tuple[ClassTable, Path] | None = None  # and the file that it is from
     findings: list[Finding] = field(default_factory=list)
     lists: dict[str, list[str]] = field(default_factory=dict)
 
@@ -84,7 +84,18 @@ def image_form(image: Path | bytes, where: Path) -> tuple[str, tuple[int, int]]:
         raise ValueError(said) from error
 
 
-def find_table(*folders: Path) -> tuple[ClassTable, str] | None:
+def turn_doubt(image: Path) -> tuple[str, str] | None:
+    """Say if EXIF turns an image so that its size cannot tell whether the label was turned with it."""
+    with open_header(image) as opened:
+        orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
+        unseen = orientation in (2, 3, 4) or (orientation > 4 and opened.width == opened.height)
+    if opened.format == "TIFF" or not unseen:  # PIL turns those by itself
+        return None
+    what = "turned or mirrored by EXIF, and the size does not tell whether its label is turned too"
+    return what, "look at both, one over the other"
+
+
+def find_table(*folders: Path) -> tuple[ClassTable, Path] | None:
     """Read the first table of classes, by the names that tools give it, in the first folder with one.
 
     ValueError if it cannot be read; the message names the file.
@@ -92,7 +103,7 @@ def find_table(*folders: Path) -> tuple[ClassTable, str] | None:
     for folder in folders:
         for name in TABLES:
             if (folder / name).is_file():
-                return read_table(folder / name), name
+                return read_table(folder / name), folder / name
     return None
 
 
@@ -114,17 +125,26 @@ def read_lists(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
                 ids = [_id(line, known) for line in read_text(path, "list").splitlines() if line.strip()]
             except (ValueError, OSError):  # notes of somebody, and no list
                 continue
-            if path.name not in TABLES and sum(name in known for name in ids) > len(ids) / 2:
-                lists[LISTS.get(path.stem.lower(), path.stem)] = list(dict.fromkeys(ids))
+            named = LISTS.get(path.stem.lower())
+            # a file of another name could be anything
+            share = sum(name in known for name in ids) / max(len(ids), 1)
+            if path.name not in TABLES and (share > 0.5 or (named and share)):
+                lists[named or path.stem] = list(dict.fromkeys(ids))
         if lists:
             break
     return lists
 
 
 def _id(line: str, known: set[str]) -> str:
-    """Return the ID of a line, which may be a path, or the paths of image and mask."""
-    name = line.strip()
-    return name if name in known else Path(name.split()[0].replace("\\", "/")).stem
+    """Return the ID of a line, which may be a path, or the paths of image and mask, with blanks in names."""
+    words = line.replace("\\", "/").split(" ")
+    starts = [" ".join(words[:count]).strip() for count in range(len(words), 0, -1)]
+    for path in map(PurePosixPath, [line.strip(), *starts]):
+        folders = "_".join((*path.parent.parts, path.stem))  # as IDs are made of images in folders
+        found = next((one for one in (str(path), path.name, path.stem, folders) if one in known), None)
+        if found is not None:
+            return found
+    return path.stem
 
 
 def left_out(folder: Path, what: str, paths: Sequence[Path], advice: str) -> list[Finding]:

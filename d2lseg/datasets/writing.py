@@ -66,6 +66,8 @@ def _examine(examination: Examination, pair: Pair, where: Path) -> None:
     """Add a pair to the examination of the whole."""
     if isinstance(pair.image, Path):
         examination.add_image(pair.image)
+        if pair.doubt is not None:
+            examination.add_doubt(pair.image, *pair.doubt)
     if pair.mask is not None:
         examination.add_palette(where, pair.mask)
     examination.add_label(pair.label)

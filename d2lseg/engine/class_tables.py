@@ -11,12 +11,18 @@ import csv
 import json
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from .labels import VOID
 
-IGNORED = ("__ignore__",)  # LabelMe's name for what is neither labelled nor scored
+IGNORED = "__ignore__"  # LabelMe's name for what is neither labelled nor scored
+VOID_NAMES = ("void", "ignore", IGNORED)  # capitals and spaces around make no difference
 BACKGROUND = "_background_"  # LabelMe's name for class 0
+# what class 0 may be called without a question; in tables, the first of these that occurs is the background
+BACKGROUND_NAMES = (
+    "background", BACKGROUND, "__background__", "bg", "unlabelled", "unlabeled", "other", "others", "none",
+)  # fmt: skip
 VOID_COLOR = (224, 224, 192)
 NAME_HEADS = ("name", "class", "label", "class_name", "category")
 VALUE_HEADS = ("pixel value", "value", "id", "index", "pixel", "class_id", "number")
@@ -34,50 +40,100 @@ class Row(NamedTuple):
 
 
 class ClassTable(NamedTuple):
-    """What a table says: the classes in order, their values and colours if it has any, and those of void."""
+    """What a table says: the classes in order, their values and colours if it has any, and those of void.
+
+    Where it says no values, a class has that of its place, and ``values`` is None as long as this is 0, 1, 2
+    and so on. If it is not, because void or the background stand elsewhere, ``by_place`` is true.
+    """
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...] | None
     values: tuple[int, ...] | None
     void_colours: tuple[Colour, ...] = (VOID_COLOR,)
     void_values: tuple[int, ...] = ()
+    by_place: bool = False
+
+
+def means_void(name: str) -> bool:
+    """Tell whether a label or class of this name is neither learned nor scored."""
+    return name.strip().lower() in VOID_NAMES
+
+
+def means_background(name: str) -> bool:
+    """Tell whether class 0 may have this name without a question."""
+    return "background" in name.lower() or name.strip().lower() in BACKGROUND_NAMES
 
 
 def parse_classes(text: str) -> ClassTable:
     """Read a table of classes in any of the formats above.
 
-    A row named ``__ignore__``, with the value 255 or with void's colour stands for void and is no class. Rows
+    A row that `means_void`, with the value 255 or with void's colour stands for void and is no class. Rows
     with values are put in their order.
 
     Raises
     ------
     ValueError
-        If a line cannot be a class, a colour is out of range, or only some classes have a colour.
+        If a line cannot be a class, a colour is out of range, only some classes have a colour, or two have
+        one value.
     """
     rows = _rows(text)
-    void = [row for row in rows if row.name in IGNORED or row.value == VOID or row.colour == VOID_COLOR]
-    rows = [row for row in rows if row not in void]
-    for row in rows:
-        _check_name(row.name)
-    colours = [row.colour for row in rows if row.colour is not None]
+    void = [r for r in rows if means_void(r.name) or r.value == VOID or r.colour == VOID_COLOR]
+    by_place = all(row.value is None for row in rows)
+    placed = _placed(rows) if by_place else rows
+    empty = [new for new, row in zip(placed, rows, strict=True) if row in void]
+    rows = sorted((row for row in placed if row not in empty), key=lambda row: row.value or 0)
+    _check_rows(rows)
+    values, void_values = tuple(row.value or 0 for row in rows), tuple(row.value or 0 for row in empty)
+    if by_place and values == tuple(range(len(rows))) and set(void_values) <= {-1, VOID}:
+        values, void_values, by_place = (), (), False
+    return ClassTable(
+        tuple(row.name for row in rows),
+        tuple(row.colour for row in rows if row.colour) or None,
+        values or None,
+        (VOID_COLOR, *(row.colour for row in empty if row.colour and row.colour != VOID_COLOR)),
+        void_values,
+        by_place,
+    )
+
+
+def _placed(rows: Sequence[Row]) -> list[Row]:
+    """Give each row the number of its place; LabelMe counts from -1 where its list begins with void."""
+    first = -1 if rows and rows[0].name == IGNORED else 0
+    return [row._replace(value=place) for place, row in enumerate(rows, start=first)]
+
+
+def _check_rows(rows: Sequence[Row]) -> None:
+    """Raise a ValueError if the rows of a table contradict each other, or what LabelMe's name means."""
+    names, colours = [row.name for row in rows], [row.colour for row in rows if row.colour is not None]
+    for name in names:
+        _check_name(name)
     if any(value > 255 for colour in colours for value in colour):
         raise ValueError("a colour has a value above 255; expected red, green and blue in 0..255")
     if colours and len(colours) != len(rows):
         raise ValueError(f"{len(colours)} of {len(rows)} lines have a colour; expected all or none")
-    values = [row.value for row in rows if row.value is not None]
-    if values and len(set(values)) == len(rows):
-        rows.sort(key=lambda row: row.value or 0)
-        values, colours = sorted(values), [row.colour for row in rows if row.colour is not None]
-    names = [row.name for row in rows]
-    if BACKGROUND in names[1:]:
+    for before, row in pairwise(rows):
+        if before.value == row.value:
+            raise ValueError(f"{before.name!r} and {row.name!r} have one value, {row.value}; correct it")
+    if BACKGROUND in names[1:] and not colours:
         raise ValueError(f"{BACKGROUND} is class {names.index(BACKGROUND)}; it means class 0: put it first")
-    more = tuple(row.colour for row in void if row.colour and row.colour != VOID_COLOR)
-    return ClassTable(
-        tuple(names),
-        tuple(colours) or None,
-        tuple(values) if values and len(values) == len(rows) else None,
-        (VOID_COLOR, *more),
-        tuple(row.value for row in void if row.value is not None),
+
+
+def background_first(table: ClassTable) -> ClassTable:
+    """Move the background to class 0 where colours or values keep the meaning of each class."""
+    lower = [name.strip().lower() for name in table.names]
+    place = next((lower.index(name) for name in BACKGROUND_NAMES if name in lower), 0)
+    said = table.values is not None and not table.by_place
+    if place == 0 or not (table.colours or said):
+        return table
+
+    def moved(rows: Sequence[Any]) -> tuple[Any, ...]:
+        return (rows[place], *rows[:place], *rows[place + 1 :])
+
+    return table._replace(
+        names=moved(table.names),
+        colours=table.colours and moved(table.colours),
+        values=moved(table.values or range(len(table.names))),
+        by_place=not said,
     )
 
 
