@@ -399,11 +399,11 @@ def test_each_backbone_gets_its_own_standardisation():
     assert fcn.FCN32s(2).standardize.mean.flatten().tolist() == pytest.approx(list(fcn.IMAGENET_MEAN))
 
 
-@pytest.mark.parametrize("name", backbones.BACKBONES)
+@pytest.mark.parametrize("name", [name for name in backbones.BACKBONES if not name.startswith("vgg")])
 def test_running_statistics_have_caught_up_after_sixty_steps(name):
     """A network that is scored after a short run must not be scored with the statistics of its start."""
     norms = [m for m in backbones.make_backbone(name).modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         remaining = (1 - norm.momentum) ** 60
         assert remaining < 0.01, f"{remaining:.0%} of the initial statistics are left"
-    assert norms or name.startswith("vgg")
+    assert norms

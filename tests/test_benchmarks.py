@@ -295,6 +295,7 @@ def absent(cells, printed):
     return [cell for cell in cells if f" {cell} |" not in printed]
 
 
+@pytest.mark.slow
 def test_a_quick_run_prints_all_measures_and_writes_their_ratios_and_a_picture(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measures, "in_process", lambda *_: {"seconds": 1.0, "mib": 2.0})
     monkeypatch.setattr(measures.gc, "collect", lambda: None)  # makes times steady, and a test slow

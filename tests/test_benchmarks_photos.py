@@ -90,6 +90,7 @@ def test_the_rate_follows_the_recipe(photo_folder, quick, monkeypatch):
     assert [score for _, score in curve] == [0.25] * len(curve) and 1 <= len(curve) <= photos.POINTS
 
 
+@pytest.mark.slow
 def test_a_kept_pace_counts_the_time_instead_of_the_clock(photo_folder, quick):
     batches = [(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, 32, 32, dtype=torch.uint8))]
     plain = photos.Recipe(our_data=True)

@@ -157,6 +157,7 @@ def test_a_model_of_version_0_1_loads_and_predicts_the_same(tmp_path):
         assert torch.equal(again(image), model(image))
 
 
+@pytest.mark.slow
 def test_a_training_checkpoint_of_version_0_1_resumes_to_the_same_weights(tmp_path):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (2, 3, 32, 64), dtype=torch.uint8, generator=generator)

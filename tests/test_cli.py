@@ -127,6 +127,7 @@ def test_train_says_what_it_does_and_what_came_out(folder, tmp_path, capsys):
     assert [line.split()[0] for line in text.splitlines() if line.startswith("   ")] == ["epoch", "1", "2"]
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_weights_and_another_seed_others(trained, folder, tmp_path):
     assert train_run(folder, tmp_path / "again") == 0
     assert same_weights(trained / "model.pt", tmp_path / "again" / "model.pt")
@@ -165,6 +166,7 @@ def test_an_interrupted_run_resumes_bit_by_bit(trained, folder, tmp_path, monkey
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_in_its_first_epoch_starts_again(trained, folder, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -220,6 +222,7 @@ def test_damaged_settings_are_named_and_missing_ones_written(trained, folder, tm
     assert json.loads(path.read_text()) == before
 
 
+@pytest.mark.slow
 def test_minutes_instead_of_epochs(folder, tmp_path):
     more = [*SHORT[2:], "--minutes", 0.005, "--out", tmp_path / "run"]
     assert run("train", "--data", folder, *more) == 0
@@ -411,6 +414,7 @@ def test_own_classes_are_trained_scored_and_painted(own, tmp_path):
         assert mask.getpalette()[:9] == [0, 0, 0, 9, 8, 7, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_classes_txt_in_the_folder_is_enough(own, tmp_path):
     (own / "set" / "classes.txt").write_text("ground\nroad\nsky\n")
     assert train_run(own / "set", tmp_path / "run", "--batch", 1) == 0

@@ -323,6 +323,7 @@ def test_training_stops_before_its_first_epoch(spoilt, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_training_leaves_bad_images_out_and_so_does_evaluation(spoilt, tmp_path, capsys):
     assert train(spoilt, tmp_path / "out", "--skip-bad") == 0
     printed = capsys.readouterr().out

@@ -104,6 +104,7 @@ def test_only_changed_weights_are_scored_again(small, monkeypatch):
     assert after[1]["seconds"] == before[1]["seconds"], "the time of training does not identify a model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_column", [True, False])
 def test_rows_without_a_digest_are_read_but_belong_to_no_checkpoint(small, monkeypatch, keep_column):
     experiments.main(["train", "--seeds", "0", "--setups", "32s"])
@@ -135,6 +136,7 @@ def test_the_digest_changes_with_each_part_of_the_weights():
     assert experiments.digest(mirrored) == digests[0], "neither order nor memory layout matters"
 
 
+@pytest.mark.slow
 def test_training_resumes_with_the_missing_checkpoints(small):
     first = experiments.train_one("32s", 0)
     before = first.stat().st_mtime_ns
@@ -147,6 +149,7 @@ def test_training_resumes_with_the_missing_checkpoints(small):
     assert not torch.equal(models[0].score.weight, models[1].score.weight)
 
 
+@pytest.mark.slow
 def test_time_by_the_command_line(small, monkeypatch, capsys):
     measure = experiments.measure
     monkeypatch.setattr(experiments, "measure", lambda: measure(rounds=2, steps=2))
@@ -172,6 +175,7 @@ def small_comparisons(small, monkeypatch):
     monkeypatch.setattr(experiments, "COMPARISONS", chosen)
 
 
+@pytest.mark.slow
 def test_comparisons_are_kept_as_matrices_and_resume(small_comparisons, monkeypatch, capsys):
     experiments.main(["compare", "--seeds", "0"])
     assert capsys.readouterr().out.count("kept") == 3

@@ -152,6 +152,7 @@ def enlarge(scores, factor):
     return F.interpolate(scores, scale_factor=factor, mode="bilinear")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "vgg16"])
 def test_with_zero_skips_8s_is_the_scores_of_32s_enlarged_in_three_steps(build, backbone):
     model = build("8s", backbone)

@@ -155,6 +155,7 @@ def test_on_colab_an_installed_module_is_left_alone(colab, state):
     assert [path.name for path in colab.site.iterdir()] == ["d2lseg"]
 
 
+@pytest.mark.slow
 def test_unset_the_newest_wheel_is_installed(colab):
     wheel(colab.work, "1.9", age=100)
     wheel(colab.work, "1.10", age=10)  # neither the first nor the last by name
@@ -168,6 +169,7 @@ def test_unset_without_a_wheel_the_cell_stops(colab):
     stopped(colab(None)[0], "Upload", "wheel", "run this cell again")
 
 
+@pytest.mark.slow
 def test_unset_with_a_damaged_wheel_the_cell_stops(colab):
     (colab.work / "d2lseg-1.0-py3-none-any.whl").write_bytes(b"half an upload")
     ended, said = colab(None)
@@ -180,6 +182,7 @@ def test_unset_with_a_damaged_wheel_the_cell_stops(colab):
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="pip clones with git")
 
 
+@pytest.mark.slow
 @needs_git
 def test_set_the_repository_is_installed(colab):
     (colab.remote / "d2lseg").mkdir(parents=True)
@@ -193,6 +196,7 @@ def test_set_the_repository_is_installed(colab):
     assert ended == [None, None], said
 
 
+@pytest.mark.slow
 @needs_git
 def test_set_but_not_to_be_had_the_cell_stops(colab):
     stopped(colab(REPO)[0], "not installed", "pip")

@@ -128,6 +128,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(photos, "BASE", recipe)
 
 
+@pytest.mark.slow
 def test_search_trains_without_the_photographs_that_it_scores(photo_folder, tmp_path, quick, monkeypatch):
     seen, original = [], photos.batches
     monkeypatch.setattr(photos, "batches", lambda *a: seen.append(original(*a).dataset.ids) or original(*a))
@@ -174,6 +175,7 @@ def test_the_model_card_shows_the_kept_scores():
     assert photos.table(files.read_csv(photos.KEPT)) in card
 
 
+@pytest.mark.slow
 def test_limits_are_measured(photo_folder, quick, capsys, monkeypatch):
     torch.manual_seed(0)
     model = fcn.FCN32s(7, classes=seven.CLASSES).eval()
@@ -205,6 +207,7 @@ def test_calibration_is_measured_and_a_temperature_helps(photo_folder, quick, tm
 # --- Real photographs ---
 
 
+@pytest.mark.slow
 @real
 @torch.inference_mode()
 def test_twelve_photographs_of_the_official_val_list(shipped):

@@ -225,6 +225,7 @@ def margins(size, tile, overlap):
     return margin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "geometry"), [("32s", "textbook"), ("8s", "textbook"), ("8s", "corrected")]
 )

@@ -37,6 +37,7 @@ def test_the_lists_name_what_is_there(folder):
     assert len(voc.VOCSegDataset(folder, "trainval")) == 3
 
 
+@pytest.mark.slow
 def test_images_and_masks_equal_an_independent_decode(folder):
     dataset = voc.VOCSegDataset(folder, "trainval")
     for name, (image, label) in zip(dataset.ids, dataset, strict=True):
@@ -72,6 +73,7 @@ def test_batches_for_training_and_whole_images_for_validation(folder):
     assert [(tuple(x.shape), tuple(y.shape)) for x, y in val_iter] == [((1, 3, 375, 500), (1, 375, 500))]
 
 
+@pytest.mark.slow
 def test_whole_images_are_evaluated_at_their_own_size(folder):
     """Each labelled pixel is counted once, whatever the size; prediction and evaluation agree."""
     torch.manual_seed(0)

@@ -321,6 +321,7 @@ def dropping(seed=0):
     return Dropping()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("precision", "epoch"), [("float32", 2), ("float32", 4), ("bf16", 3)])
 def test_resumed_training_equals_an_uninterrupted_one_bit_by_bit(tmp_path, precision, epoch, workers):

@@ -53,6 +53,7 @@ def test_steps_follow_the_measured_cost(photo_folder, quick, monkeypatch):
     assert transfer.budget("frozen") == 120 and transfer.budget("scratch") == 50
 
 
+@pytest.mark.slow
 def test_train_keeps_a_row_at_once_and_resumes(photo_folder, quick, monkeypatch, capsys):
     calls = []
 
