@@ -3,8 +3,8 @@
 ``python -m d2lseg.experiments time`` measures the cost of a training step and of a prediction. ``train``
 trains every setup with every seed (an hour or more; run it again to resume), and ``score`` writes the tables
 in ``d2lseg/results`` that notebooks 07 and 10 and the README show. ``ship`` writes the weights that come with
-the package as "emoji". ``compare`` trains the comparisons of
-notebook 05 (10 minutes, also resumable), and ``own-data`` the learning curve of notebook 11 (an hour).
+the package as "emoji". ``compare`` trains the comparisons of notebook 05 (10 minutes, also resumable), and
+``own-data`` the learning curve of notebook 11 (an hour).
 
 Setups that are compared get equal training time. It is counted in steps, converted by the cost of a step on
 an idle machine, so a busy machine takes longer but reaches the same scores.
