@@ -21,6 +21,7 @@ COURSE = [
     "05_training",
     "06_prediction",
     "07_skip_connections",
+    "08_real_photographs",
     "09_where_it_fails",
     "10_is_it_real",
     "11_your_own_data",
