@@ -145,7 +145,7 @@ def key(questions: Sequence[Question], seed: int) -> str:
         )
         why = f"<b>{question.letter})</b> {inline(question.explanation)}"
         rows.append(f"<tr><td>{k}</td><td>{question.id}</td><td>{why}</td><td>{wrong}</td></tr>")
-    head = "<tr><th></th><th>question</th><th>right</th><th>a wrong answer says</th></tr>"
+    head = "<tr><th></th><th>question</th><th>right</th><th>what a wrong answer suggests</th></tr>"
     return document(f"Key of version {seed}", f"<p>{letters}</p><table>{head}{''.join(rows)}</table>")
 
 
