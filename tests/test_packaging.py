@@ -75,10 +75,11 @@ def missing(found):
     ]
     modules = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg").rglob("*.py")]
     results = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg" / "results").rglob("*.*")]
+    questions = [p.relative_to(ROOT).as_posix() for p in (ROOT / "d2lseg" / "questions").iterdir()]
     photos = [f"d2lseg/photos/{name}.jpg" for name in prediction.PHOTOS]
     weights = [f"d2lseg/weights/{name}.pt" for name in fcn.PRETRAINED]
     notices = [f"d2lseg/{part}/NOTICE.md" for part in ("sprites", "photos", "weights")]
-    needed = {*sprites, *modules, *results, *photos, *weights, *notices, "d2lseg/py.typed"}
+    needed = {*sprites, *modules, *results, *questions, *photos, *weights, *notices, "d2lseg/py.typed"}
     return sorted(needed - set(found))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import fcn, plotting, voc
 from ..classes import VOID
+from .quiz import quiz as quiz
 from .verdicts import Failure, Fault, call, check
 
 

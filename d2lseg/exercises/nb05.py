@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import metrics
 from ..classes import VOID
 from .compare import tensor_fault
+from .quiz import quiz as quiz
 from .verdicts import Fault, call, check, value
 
 

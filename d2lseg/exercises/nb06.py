@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .. import prediction
 from .compare import tensor_fault
+from .quiz import quiz as quiz
 from .verdicts import Failure, Fault, call, check
 
 

@@ -11,6 +11,7 @@ from .. import metrics
 from ..classes import VOID
 from .compare import tensor_fault
 from .conclusions import experiment_fault
+from .quiz import quiz as quiz
 from .verdicts import Fault, call, check, value
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .compare import tensor_fault
+from .quiz import quiz as quiz
 from .verdicts import Fault, call, check, value
 
 
