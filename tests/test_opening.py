@@ -189,6 +189,7 @@ def test_on_kaggle_a_wheel_among_the_inputs_is_installed(colab):
     assert ended == [None, None], said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("on", "gpu"), [("colab", False), ("kaggle", False), ("bare", False), ("colab", True)]
 )
