@@ -1,7 +1,7 @@
 # Every command is in tasks.py; this only gives it short names.
 PYTHON ?= python3
 
-.PHONY: help lab test render wheel repository setup
+.PHONY: help lab test render wheel wheelhouse repository setup
 
 help:
 	@$(PYTHON) tasks.py --help
@@ -19,6 +19,9 @@ render:
 
 wheel:
 	@$(PYTHON) tasks.py wheel
+
+wheelhouse:
+	@$(PYTHON) tasks.py wheelhouse
 
 # make repository NAME=owner/name, or without NAME to read it from git; to unset it: make repository NAME=--unset
 repository:

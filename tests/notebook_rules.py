@@ -61,8 +61,10 @@ def opening_faults(book, name, repo):
         faults.append(f"the first cell has no Colab badge, or a wrong one, for {state} and {name}.ipynb")
     if len(book.cells) < 2 or "setup" not in tags(book.cells[1]):
         faults.append("the second cell is not tagged 'setup'")
-    elif book.cells[1].source.strip() != opening.setup(repo):
+    elif book.cells[1].source.strip() != opening.setup(repo, name):
         faults.append(f"the setup cell is not the course's, for {state}")
+    if {key: book.metadata[key] for key in opening.GPU if key in book.metadata} != opening.metadata(name):
+        faults.append(f"the metadata asks Colab for another machine than {opening.metadata(name) or 'any'}")
     return faults
 
 

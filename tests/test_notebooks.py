@@ -52,7 +52,7 @@ def code(source, tag=None, text=None):
 def first_cells(name, repo="o/n"):
     return [
         new_markdown_cell(f"# 00. Title\n\n{opening.badge(repo, name)}\n\nText."),
-        code(opening.setup(repo), "setup"),
+        code(opening.setup(repo, name), "setup"),
     ]
 
 
@@ -139,7 +139,7 @@ def test_a_wrong_opening_is_found_in_both_states(repo, case):
 
 
 def test_an_unset_notebook_names_what_to_upload_and_no_repository():
-    badge, setup = opening.badge(None, "solutions/00_a"), opening.setup(None)
+    badge, setup = opening.badge(None, "solutions/00_a"), opening.setup(None, "solutions/00_a")
     assert badge.count("https://") == 2 and opening.UPLOAD_PAGE in badge
     assert "`notebooks/solutions/00_a.ipynb`" in badge and "`dist/d2lseg-*.whl`" in badge
     assert "`python3 tasks.py wheel`" in badge

@@ -503,27 +503,40 @@ def test_render_executes_cleans_and_writes(lessons, capsys):
     assert {p.name for p in path.parent.iterdir()} == {"01_a.ipynb", "02_b.ipynb", "solutions"}
 
 
+@pytest.mark.parametrize(
+    ("peak", "size"),
+    [
+        (853, "1 GiB"),
+        (854, "2 GiB"),
+        (1706, "2 GiB"),
+        (3413, "4 GiB"),
+        (13653, "16 GiB"),
+        (13654, "over 16 GiB"),
+    ],
+)
+def test_a_hub_holds_the_peak_and_a_fifth_more(peak, size):
+    assert render.hub_size(f"{peak:,} MiB") == size
+
+
 def test_render_keeps_time_and_memory_of_each_lesson(lessons):
     page = lessons / "docs" / "run-all.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(
-        "# Times\n\n| notebook | time | peak memory | machine |\n| --- | --- | --- | --- |\n\nEnd.\n"
+        "# Times\n\n| notebook | time | peak memory | hub | machine |\n| --- | --- | --- | --- | --- |\n"
+        "| 03_c | 2 s | 1,800 MiB | a machine of before |\n\nEnd.\n\n| other | table |\n| --- | --- |\n"
     )
     first, second = (lessons / "notebooks" / f"{name}.ipynb" for name in ("01_a", "02_b"))
     for path, seconds, memory in ((second, 61.4, 1234), (first, 5.0, 0), (second, 7.0, 90)):
         render.record(path, seconds, memory, lessons)
     render.record(lessons / "notebooks" / "solutions" / "01_a.ipynb", 1.0, 1, lessons)
     lines = page.read_text().splitlines()
-    assert lines[4].startswith("| 01_a | 5 s | not known | ") and lines[5].startswith(
-        "| 02_b | 7 s | 90 MiB | "
+    assert lines[4].startswith("| 01_a | 5 s | not known | not known | ")
+    assert lines[5].startswith("| 02_b | 7 s | 90 MiB | 1 GiB | ")
+    assert lines[6] == "| 03_c | 2 s | 1,800 MiB | 4 GiB | a machine of before |"
+    assert (
+        lines[:2] == ["# Times", ""] and lines[2].startswith("| notebook |") and lines[3].startswith("| ---")
     )
-    assert lines[:4] == [
-        "# Times",
-        "",
-        "| notebook | time | peak memory | machine |",
-        "| --- | --- | --- | --- |",
-    ]
-    assert lines[6:] == ["", "End."]
+    assert lines[7:] == ["", "End.", "", "| other | table |", "| --- | --- |"]
     assert render.peak_memory(os.getpid()) > 10 or not Path("/proc/self/status").exists()
     assert render.peak_memory(0) == 0
 
