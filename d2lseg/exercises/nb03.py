@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import fcn, plotting, voc
 from ..classes import VOID
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, call, check
 
 

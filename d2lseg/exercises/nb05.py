@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import metrics
 from ..classes import VOID
 from .compare import tensor_fault
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .. import prediction
 from .compare import tensor_fault
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, call, check
 
 

@@ -11,6 +11,7 @@ from .. import metrics
 from ..classes import VOID
 from .compare import tensor_fault
 from .conclusions import experiment_fault
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 

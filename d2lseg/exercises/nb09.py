@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .compare import tensor_fault
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from .conclusions import experiment_fault
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 # (kernel size, stride, padding) of the layers with a stride, first layer first. A 3x3 convolution with stride

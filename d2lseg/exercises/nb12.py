@@ -24,6 +24,7 @@ from torchvision.transforms import functional as TF
 from .. import fcn, metrics, plotting, prediction, training, upsampling, voc
 from ..classes import VOC_CLASSES, VOID
 from .compare import tensor_fault
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, NotYet, call, check
 
 _REFUSALS = (
