@@ -12,6 +12,7 @@ HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
 TAGS = {
     "setup",
     "exercise",
+    "needed",  # by an exercise; "tasks.py classroom tag" sets it
     "solution",
     "predict",
     "answer",

@@ -413,6 +413,13 @@ def render(names: Sequence[str], root: Path = ROOT) -> int:
     return subprocess.run(command, cwd=root, env=environment(root)).returncode
 
 
+def classroom(arguments: Sequence[str], root: Path = ROOT) -> int:
+    """Run a command for instructors, in the folder where it was called: its arguments name folders."""
+    setup(root, "lab")
+    env = environment(root) | {"PYTHONPATH": str(root)}
+    return subprocess.run([venv_python(root), "-m", "tools.classroom", *arguments], env=env).returncode
+
+
 # --- wheel --------------------------------------------------------------------------------------------------
 
 PACKAGED = ("pyproject.toml", "README.md", "LICENSE", "LICENSE-PROSE")  # beside the folder d2lseg
@@ -659,6 +666,11 @@ def parser() -> argparse.ArgumentParser:
     state.add_argument("name", nargs="?", metavar="OWNER/NAME", help="default: that of the git remote origin")
     state.add_argument("--unset", action="store_true", help="on Colab, files are uploaded instead")
     state.add_argument("--check", action="store_true", help="compare it with GITHUB_REPOSITORY (in CI)")
+    sub.add_parser(
+        "classroom",
+        help="for instructors: student copies, collecting, grading (--help after it)",
+        add_help=False,
+    )
     sub.add_parser("setup", help="make .venv and install, with the test tools; nothing more")
     return top
 
@@ -677,12 +689,13 @@ def main(argv: Sequence[str]) -> int:
         The exit status: 0 good, 1 a check failed, 2 could not be done, 130 stopped with Ctrl-C.
     """
     options, extra = parser().parse_known_args(argv)
-    if extra and options.command != "lab":
+    if extra and options.command not in ("lab", "classroom"):
         parser().error(f"unknown: {' '.join(extra)}")
     commands = {
         "lab": lambda: lab(extra),
         "test": test,
         "render": lambda: render(options.names),
+        "classroom": lambda: classroom(extra),
         "wheel": wheel,
         "wheelhouse": wheelhouse,
         "repository": lambda: repository_command(options),

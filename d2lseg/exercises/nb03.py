@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import fcn, plotting, voc
 from ..classes import VOID
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, call, check
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from .. import backbones, fcn, upsampling
 from .compare import tensor_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 STAGES = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4")

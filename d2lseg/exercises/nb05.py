@@ -13,6 +13,7 @@ from .. import metrics
 from ..classes import VOID
 from .compare import tensor_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .. import prediction
 from .compare import tensor_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, call, check
 
 

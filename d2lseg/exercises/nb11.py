@@ -15,6 +15,7 @@ from .. import metrics
 from ..classes import VOID
 from .compare import tensor_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, call, check, value
 
 Point = tuple[float, float]

@@ -25,6 +25,7 @@ from .. import fcn, metrics, plotting, prediction, training, upsampling, voc
 from ..classes import VOC_CLASSES, VOID
 from .compare import tensor_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, NotYet, call, check
 
 _REFUSALS = (

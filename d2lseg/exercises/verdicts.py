@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import EllipsisType
@@ -39,6 +40,9 @@ RETURNED_NONE = "Your function returned None: if it is finished, let it return i
 
 # What a body of nothing but ..., pass, a docstring or return None consists of, in any version of Python.
 _IDLE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+
+# The latest verdict of each check in this session and its time, by the check's module and name; see `report`.
+GIVEN: dict[tuple[str, str], tuple[Verdict, float]] = {}
 
 
 class NotYet(Exception):
@@ -149,6 +153,7 @@ def check(hint: str) -> Callable[[Callable[..., Fault]], Callable[..., Verdict]]
         @functools.wraps(find_fault)
         def run(*answer: Any, **kwargs: Any) -> Verdict:
             verdict, draw = _judge(lambda: find_fault(*answer, **kwargs), hint)
+            GIVEN[find_fault.__module__, find_fault.__name__] = verdict, time.time()
             print(verdict.message)
             if draw is not None:
                 draw()
