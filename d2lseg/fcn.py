@@ -73,8 +73,9 @@ def pad_to_multiple(batch: Tensor, multiple: int = STRIDE) -> Tensor:
 
     (N, C, H, W) becomes (N, C, H', W') with H <= H' < H + multiple, and W likewise.
     """
-    height, width = batch.shape[-2:]
-    return F.pad(batch, (0, -width % multiple, 0, -height % multiple))
+    # written so that an exporter, for which the size is a symbol, sees a multiple: multiple * k
+    rows, columns = (multiple * ((side + multiple - 1) // multiple) - side for side in batch.shape[-2:])
+    return F.pad(batch, (0, columns, 0, rows))
 
 
 class FCN(nn.Module):

@@ -6,8 +6,12 @@ too old for its exporter, those tests are skipped.
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +27,7 @@ LACKING = f"not installed: {', '.join(MISSING)}" if MISSING else "torch is too o
 needed = pytest.mark.skipif(bool(MISSING) or OLD, reason=LACKING)
 exporting = pytest.mark.skipif(OLD, reason="torch.export is too old for sizes of this kind")
 
+ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = [
     ("8s", "efficientnet_lite0", "bilinear", "corrected"),
     ("32s", "resnet18", "bilinear", "textbook"),
@@ -108,6 +113,42 @@ def test_the_command_writes_classes_that_are_those_of_predict(tmp_path, capsys):
     found = session.run(None, {"images": pixels.transpose(2, 0, 1)[None]})[0][0]
     assert (found != prediction.predict(model, photo).numpy()).mean() < 1e-3
     assert (found == model.classes.index("cat")).mean() > 0.3
+
+
+def docs_code(word):
+    """The one code block of the docs that holds a word."""
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if word in block)
+    return code
+
+
+@needed
+@pytest.mark.slow
+def test_the_script_of_the_docs_runs_outside_the_project(tmp_path):
+    code, photo = docs_code("sys.argv"), prediction.sample_photo("chelsea")
+    assert "torch" not in code and "import d2lseg" not in code
+    (tmp_path / "segment.py").write_text(code, encoding="utf-8")
+    assert cli.main(["export", "--checkpoint", "photos", "--out", str(tmp_path / "model.onnx")]) == 0
+    command = [sys.executable, "segment.py", "model.onnx", str(photo), "mask.png"]
+    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if "PYTHONPATH" in os.environ:
+        alone["PYTHONPATH"] = os.pathsep.join(
+            place for place in os.environ["PYTHONPATH"].split(os.pathsep) if Path(place).resolve() != ROOT
+        )
+    done = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True, check=True)
+    assert re.search(r"^cat: \d\d\.\d%$", done.stdout, re.MULTILINE)
+    found = np.asarray(Image.open(tmp_path / "mask.png"))
+    assert (found != prediction.predict(fcn.pretrained("photos"), photo).numpy()).mean() < 1e-3
+
+
+@exporting
+@pytest.mark.slow
+def test_the_export_of_the_docs_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(docs_code("torch.export.save"), "docs/export.md", "exec"), {})
+    assert capsys.readouterr().out == "(1, 7, 480, 640)\n"
 
 
 @needed

@@ -131,7 +131,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 
 @pytest.mark.parametrize("note", [np.float64(0.5), np.ones(3), Path("x"), [{"a": Path("x")}], lambda: 0])
 def test_notes_that_could_not_be_read_are_refused(tmp_path, note):
-    with pytest.raises(ValueError, match=r"model\.pt: the note 'odd' is or holds"):
+    with pytest.raises(ValueError, match=r"model\.pt: the note 'odd' is or holds \w+, which"):
         fcn.save(network(), tmp_path / "model.pt", fine=1, odd=note)
     assert not list(tmp_path.iterdir())
 

@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 def example():
     """The function of the code block in the docs that holds one."""
-    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
     (block,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "tv_tensors" in b)
     return block
 
@@ -33,7 +33,7 @@ def from_docs(folder):
     """Run the example with a folder in the place of the reader's own."""
     code, names = example(), {}
     assert '"data/mine"' in code
-    exec(compile(code.replace('"data/mine"', repr(str(folder))), "docs/training.md", "exec"), names)
+    exec(compile(code.replace('"data/mine"', repr(str(folder))), "docs/fine-tuning.md", "exec"), names)
     return names
 
 

@@ -31,9 +31,8 @@ def run(options: argparse.Namespace) -> int:
     lines = compare(model, content, options.output)
     with files.written_whole(path) as file:
         file.write(content)
-    print(
-        f"{options.checkpoint}: uint8 RGB (N, 3, H, W) to {describe(model, options.output)}", *lines, sep="\n"
-    )
+    contract = f"uint8 RGB (N, 3, H, W) to {describe(model, options.output)}"
+    print(f"{options.checkpoint}: {contract}", *lines, sep="\n")
     print(f"written: {path} ({len(content) / 1e6:.1f} MB)")
     return 0
 
@@ -130,10 +129,8 @@ def compare(model: fcn.FCN, content: bytes, output: str) -> list[str]:
 def agreement(found: Tensor, wanted: Tensor) -> str:
     """Say in words how far two results agree; a RuntimeError if they do not."""
     if found.shape != wanted.shape or found.dtype != wanted.dtype:
-        same, words = (
-            False,
-            f"{found.dtype} {tuple(found.shape)}, expected {wanted.dtype} {tuple(wanted.shape)}",
-        )
+        expected = f"{wanted.dtype} {tuple(wanted.shape)}"
+        same, words = False, f"{found.dtype} {tuple(found.shape)}, expected {expected}"
     elif wanted.is_floating_point():
         largest = float((found - wanted).abs().max())
         same = largest <= TOLERANCE * max(1.0, float(wanted.abs().max()))

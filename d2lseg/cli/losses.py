@@ -17,9 +17,7 @@ from ..engine import distributed, files
 LOSSES = {"ce": training.segmentation_loss, "ce+dice": training.cross_entropy_and_dice}
 
 
-def loss(
-    options: argparse.Namespace, table: ClassList, images: voc.VOCSegDataset
-) -> Callable[[Tensor, Tensor], Tensor]:
+def loss(options: argparse.Namespace, images: voc.VOCSegDataset) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss that was chosen, with the class weights that were chosen.
 
     All processes must call it; the first one counts the pixels of the training images.
@@ -27,12 +25,13 @@ def loss(
     chosen = LOSSES[options.loss]
     if options.class_weights is None:
         return chosen
-    weights = distributed.from_first(lambda: _weights(options.class_weights, table, images))
+    weights = distributed.from_first(lambda: _weights(options.class_weights, images))
     return partial(chosen, class_weights=torch.tensor(weights))
 
 
-def _weights(source: str, table: ClassList, images: voc.VOCSegDataset) -> list[float]:
+def _weights(source: str, images: voc.VOCSegDataset) -> list[float]:
     """Return the weight of each class."""
+    table = images.class_list
     if source != "balanced":
         return read_weights(source, table)
     labels = (voc.read_mask(images.paths(name)[1], table) for name in images.ids)  # the images are not needed

@@ -179,9 +179,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--upsampling", choices=UPSAMPLINGS, help=f"{upsampling} {_like_init('upsampling')}")
     geometry = "Place each cell on its block of pixels, or where it really looks."
     add("--geometry", choices=GEOMETRIES, help=f"{geometry} {_like_init('geometry')}")
-    freeze = (
-        "Keep the backbone as it is, or the statistics of its batch normalisation (for batches of 1 or 2)."
-    )
+    freeze = "Keep the backbone as it is, or its batch normalisation alone, for batches of a few images."
     one = {"nargs": "?", "const": "backbone", "metavar": "backbone|batch-norm"}
     add("--freeze", choices=FROZEN, help=f"{freeze} Alone, it means the backbone.", **one)
 

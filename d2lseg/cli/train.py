@@ -59,12 +59,13 @@ def run(options: argparse.Namespace) -> int:
         bad = bad_images(options, folder, table, ("train", "val"))
         loaders = _loaders(options, folder, table, here, bad)
         # in turns, because the first process may have to download the weights
-        model, left = distributed.in_turns(lambda: _model(options, table, here, source))
+        model = distributed.in_turns(lambda: _model(options, table, here))
+        left = fcn.start_from(model, source) if source else []
         settings = _settings(options, table, here)
         if here.ranks.first:
             _keep_settings(out / "settings.json", settings, resumed=(out / "checkpoint.pt").is_file())
         here.say(*_description(options, folder, loaders, model, left, here))
-        history = _train(options, model, loaders, here, table, settings)
+        history = _train(options, model, loaders, here, settings)
         if here.ranks.first:
             with _uninterrupted(history.interrupted):
                 _write_results(out, model, history, settings)
@@ -116,10 +117,8 @@ def _loaders(
     )
 
 
-def _model(
-    options: argparse.Namespace, table: ClassList, here: Machine, source: fcn.FCN | None
-) -> tuple[fcn.FCN, list[str]]:
-    """Build the network, from the same random numbers, and say which layers are not those of `source`."""
+def _model(options: argparse.Namespace, table: ClassList, here: Machine) -> fcn.FCN:
+    """Build the network, always from the same random numbers."""
     set_seed(options.seed)
     model = fcn.FCN(
         options.variant,
@@ -130,12 +129,11 @@ def _model(
         options.weights,
         table,
     )
-    left = fcn.start_from(model, source) if source else []
     if options.sync_batch_norm:
         model = distributed.synchronize_batch_norm(model, here.device)
     if options.freeze:
         fcn.freeze(model.backbone, nn.Module if options.freeze == "backbone" else fcn.BATCH_NORM)
-    return model, left
+    return model
 
 
 def _settings(options: argparse.Namespace, table: ClassList, here: Machine) -> dict[str, Any]:
@@ -192,7 +190,7 @@ def _description(
         f"machine   {here}",
     ]
     if left:
-        lines[2:2] = [f"          left out of {options.init}: {', '.join(left)}, which start anew"]
+        lines[2:2] = [f"          left out of {options.init}: {', '.join(left)}"]
     path = Path(options.out) / "checkpoint.pt"
     if options.resume and path.is_file():
         lines += [f"resuming from {path}", str(History())]  # the table's head, whose rows follow
@@ -204,7 +202,6 @@ def _train(
     model: fcn.FCN,
     loaders: tuple[DataLoader, DataLoader],
     here: Machine,
-    table: ClassList,
     settings: dict[str, Any],
 ) -> History:
     """Call `training.train`."""
@@ -215,7 +212,7 @@ def _train(
         max_seconds=60 * options.minutes if options.minutes else None,
         lr=options.lr,
         parameters=fcn.parameter_groups(model, options.backbone_lr, options.weight_decay),
-        loss=losses.loss(options, table, cast(voc.VOCSegDataset, loaders[0].dataset)),
+        loss=losses.loss(options, cast(voc.VOCSegDataset, loaders[0].dataset)),
         device=here.device,
         precision=here.precision,
         schedule=options.schedule,

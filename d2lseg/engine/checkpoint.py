@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import zipfile
@@ -21,6 +20,7 @@ FORMAT = "d2lseg-1"
 EXPECTED = "expected a file that d2lseg has written. Copy it anew, or train again"
 # What version 0.1 called things, in a model's arguments and at the start of its tensors' names.
 OLD_NAMES = {"trunk": "backbone"}
+PLAIN = (type(None), bool, int, float, str, Tensor, nn.Parameter)  # types of notes
 COMPILED = "_orig_mod"  # under this name torch.compile keeps the model, or the part of one, that it compiled
 
 
@@ -123,18 +123,21 @@ def describe(model: nn.Module, **notes: Any) -> dict[str, Any]:
 
 
 def _check_plain(notes: dict[str, Any]) -> None:
-    """Raise a ValueError unless `read` will read the notes."""
+    """Raise a ValueError unless `read`, which takes tensors and plain values only, will read the notes."""
     for name, value in notes.items():
-        file = io.BytesIO()
-        try:
-            torch.save(value, file)
-            file.seek(0)
-            torch.load(file, weights_only=True)
-        except Exception as error:  # what cannot be pickled may raise almost any exception
+        if odd := _odd_types(value):
             raise ValueError(
-                f"the note {name!r} is or holds a {type(value).__name__} that could not be read back; "
-                "expected numbers, strings, lists, dicts and tensors, such as float(x), str(path), x.tolist()"
-            ) from error
+                f"the note {name!r} is or holds {', '.join(sorted(odd))}, which would not be read back; "
+                "expected numbers, strings, lists, dicts and tensors, such as float(x), str(path) and x.tolist()"
+            )
+
+
+def _odd_types(value: Any) -> set[str]:
+    """Return the names of all types in a value that are neither plain nor tensors."""
+    parts = [*value, *value.values()] if type(value) is dict else value
+    if type(value) in (list, tuple, dict):
+        return set().union(*map(_odd_types, parts))
+    return set() if type(value) in PLAIN else {type(value).__name__}  # NumPy's float64 is a float, too
 
 
 def halved(content: dict[str, Any]) -> dict[str, Any]:
