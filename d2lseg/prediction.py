@@ -239,7 +239,7 @@ def tiled_logits(
         The weights of a tile's pixels in the average: all equal, or a hat in each direction that is lower
         towards the sides, where the tile sees least context, so that no seam shows.
     batch_size : int
-        Tiles that go through the model at once, from one row of tiles.
+        Tiles that go through the model at once, from one band of tiles.
     stride : int
         Pixels for each cell of the model's last map: `fcn.STRIDE`, or 1 for a model without strides.
     live : bool

@@ -815,7 +815,7 @@ def _(bench):
     train(bench, checkpoint_path=bench.checkpoint, resume=True)
 
 
-@row("save-changed", ValueError, names=(CHECKPOINT, "'score'", "Conv2d(6, 5", "Conv2d(6, 3", "num_classes=5"))
+@row("save-changed", ValueError, names=(CHECKPOINT, "'score' is Conv2d(6, 5", "Conv2d(6, 3", "num_classes=5"))
 def _(bench):
     bench.model.score = torch.nn.Conv2d(6, 5, 1)
     fcn.save(bench.model, bench.checkpoint)

@@ -140,7 +140,7 @@ def test_the_command_starts_from_the_shipped_weights(folder, tmp_path, called, c
     expected = photos.arguments | {"num_classes": 3}
     assert model.arguments == expected and model.classes == OWN and taken(model, photos) == {"backbone"}
     out = capsys.readouterr().out
-    assert "FCN-8s on EfficientNet-Lite0, 2.9 million parameters, weights of photos" in out
+    assert "FCN-8s on EfficientNet-Lite0, 3.0 million parameters, weights of photos" in out
     assert "left out of photos: score, score16, score8" in out
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     assert settings["init"] == "photos" and settings["backbone"] == "efficientnet_lite0"
@@ -313,6 +313,9 @@ def test_frozen_parameters_are_left_out_of_groups():
 # ------------------------------------------------------------------ after each epoch
 
 
+MORE = [((50, 50), 1), ((None, 10, 5), 2), ((None, None), 1), ((5, 6), 2)]
+
+
 class Scripted:
     """Stands for `training.evaluate` with scores that are given: the share of a class that is right."""
 
@@ -330,7 +333,8 @@ PLAIN = {"device": "cpu", "precision": "float32", "live": False}
 
 
 @pytest.mark.parametrize(
-    ("shares", "best"), [((10, 50, 30), 2), ((50, 50), 1), ((None, 10, 5), 2), ((None, None), 1), ((5, 6), 2)]
+    ("shares", "best"),
+    [((10, 50, 30), 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE)],
 )
 def test_the_best_model_and_the_table_after_each_epoch(tmp_path, monkeypatch, shares, best):
     monkeypatch.setattr(training, "evaluate", Scripted(*shares))
@@ -457,6 +461,7 @@ def test_other_frozen_parts_on_resuming_are_named(tmp_path):
         (["--jitter", "0.4"], "jitter=0.0 (now 0.4)"),
     ],
 )
+@pytest.mark.slow
 def test_the_settings_of_an_older_run_stand_for_the_plain_ones(folder, tmp_path, called, capsys, more, words):
     """Settings that were written before these options were there."""
     out = tmp_path / "run"

@@ -128,7 +128,8 @@ def _check_plain(notes: dict[str, Any]) -> None:
         if odd := _odd_types(value):
             raise ValueError(
                 f"the note {name!r} is or holds {', '.join(sorted(odd))}, which would not be read back; "
-                "expected numbers, strings, lists, dicts and tensors, such as float(x), str(path) and x.tolist()"
+                "expected numbers, strings, lists, dicts and tensors, such as float(x), str(path) and "
+                "x.tolist()"
             )
 
 
