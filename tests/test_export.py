@@ -22,10 +22,10 @@ from d2lseg import cli, fcn, prediction
 from d2lseg.cli import export
 
 MISSING = [name for name in export.NEEDED if importlib.util.find_spec(name) is None]
-OLD = tuple(int(n) for n in torch.__version__.split(".")[:2]) < export.TORCH
-LACKING = f"not installed: {', '.join(MISSING)}" if MISSING else "torch is too old for its exporter"
+OLD = [int(n) for n in torch.__version__.split(".")[:2]] < [int(n) for n in export.TESTED.split(".")]
+LACKING = f"not installed: {', '.join(MISSING)}" if MISSING else f"torch is older than {export.TESTED}"
 needed = pytest.mark.skipif(bool(MISSING) or OLD, reason=LACKING)
-exporting = pytest.mark.skipif(OLD, reason="torch.export is too old for sizes of this kind")
+exporting = pytest.mark.skipif(OLD, reason=f"torch is older than {export.TESTED}")
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = [
@@ -66,11 +66,13 @@ def onnx(model, output="logits"):
 @pytest.mark.parametrize("options", NETWORKS, ids=" ".join)
 def test_torch_export_with_dynamic_sizes(options):
     model = network(*options)
-    sizes = {name: torch.export.Dim(name, max=4096) for name in ("batch", "height", "width")}
-    places = {"images": dict(zip((0, 2, 3), sizes.values(), strict=True))}
+    from torch.fx.experimental.dynamic_spec import ParamsSpec, ShapesSpec, ShapeVar, TensorSpec
+
+    n, height, width = (ShapeVar(name, min=1) for name in ("n", "height", "width"))
+    sizes = ShapesSpec(params=ParamsSpec({"images": TensorSpec([n, 3, height, width])}))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(model, (images(2, 70, 101),), dynamic_shapes=places).module()
+        program = torch.export.export(model, (images(2, 70, 101),), dynamic_shapes=sizes).module()
         for size in SIZES:
             torch.testing.assert_close(program(images(*size)), model(images(*size)), atol=1e-4, rtol=1e-4)
 
@@ -149,6 +151,17 @@ def test_the_export_of_the_docs_runs(tmp_path, monkeypatch, capsys):
         warnings.simplefilter("ignore")
         exec(compile(docs_code("torch.export.save"), "docs/export.md", "exec"), {})
     assert capsys.readouterr().out == "(1, 7, 480, 640)\n"
+
+
+def test_an_export_that_fails_is_an_error_of_one_line(tmp_path, monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise TypeError("export() got an unexpected keyword\nargument")
+
+    monkeypatch.setattr(export, "NEEDED", ("json",))
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    assert cli.main(["export", "--checkpoint", "photos", "--out", str(tmp_path / "model.onnx")]) == 1
+    words = f"error: torch {torch.__version__} could not export this network (TypeError: export() got an"
+    assert words in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 @needed
