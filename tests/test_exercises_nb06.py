@@ -1,37 +1,11 @@
 """Typical wrong answers are refused, with a helpful message."""
 
-import math
-
 import matplotlib.pyplot as plt
 import pytest
 import torch
 
 from d2lseg import prediction
 from d2lseg.exercises import nb06
-
-
-def seen(height, width):
-    return math.ceil(height / 32) * math.ceil(width / 32) * 32 * 32
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda h, w: height_only(h),
-        lambda h, w: seen(h, w) / (h * w) - 1,  # share of the image, not of what the network sees
-        lambda h, w: h * w / seen(h, w),  # the share that is image
-        lambda h, w: 1 - h * w / ((h // 32 + 1) * (w // 32 + 1) * 1024),  # one cell more than needed
-        lambda h, w: 1 - (h // 32) * (w // 32) * 1024 / (h * w),  # cut instead of padded
-        lambda h, w: 0,
-    ],
-)
-def test_wrong_shares(wrong):
-    verdict = nb06.wasted(wrong)
-    assert verdict.status == "wrong" and "padded to" in verdict.message
-
-
-def height_only(height):
-    return 1 - height / (math.ceil(height / 32) * 32)
 
 
 def gap(values, dim=0):

@@ -405,7 +405,7 @@ def test(root: Path = ROOT) -> int:
 def render(names: Sequence[str], root: Path = ROOT) -> int:
     """Execute notebooks in place from clean kernels, all of them or those named."""
     setup(root)
-    command = [str(venv_python(root)), str(root / "tools" / "render.py"), *names]
+    command = [str(venv_python(root)), "-m", "tools.render", *names]
     return subprocess.run(command, cwd=root, env=environment(root)).returncode
 
 
