@@ -97,7 +97,7 @@ def test_12_1_counts(planted, scene):
         "count_pairs",
         [
             (lambda g, y: counted(g, y, number=lambda t, g: 21 * g + t), "rows and columns are exchanged"),
-            (lambda g, y: counted(g, y, keep=lambda y: y == y), "for a label with all classes: at "),
+            (lambda g, y: counted(g, y.clamp(max=20)), "for a label with all classes: at (20, "),
             (lambda g, y: counted(g, y, number=lambda t, g: 20 * t + g), "for a label with all classes: at "),
         ],
     )
@@ -216,7 +216,7 @@ def test_12_7_corners(planted):
             (lambda s, e, i, r, c: [by_numpy(s, e, i, r, c)[0]], "expected two numbers"),
             (lambda s, e, i, r, c: [by_numpy(s, e, i, r + 9, c)[0] + r, 0], "out of range"),
             (lambda s, e, i, r, c: by_numpy(s, e, i, max(r - 1, 1), c), "came up 0 times"),
-            (lambda s, e, i, r, c: [(x := by_numpy(s, e, i, r, c))[0], x[0] % c], "came up 0 times"),
+            (lambda s, e, i, r, c: [by_numpy(s, e, i, r, c)[0] % c] * 2, ""),
         ],
     )
 

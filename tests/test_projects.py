@@ -58,5 +58,5 @@ def test_grouping_a_matrix_is_grouping_the_answers():
     grouped = torch.zeros(5, 5, dtype=torch.int64)
     for t, g in zip(truth.tolist(), guess.tolist(), strict=True):
         matrix[t, g] += 1
-        grouped[part_1.TABLE[t], part_1.TABLE[g]] += 1
+        grouped[int(part_1.TABLE[t]), int(part_1.TABLE[g])] += 1
     assert torch.equal(part_1.group_matrix(matrix), grouped)

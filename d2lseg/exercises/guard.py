@@ -30,9 +30,10 @@ def withheld(functions: Sequence[Callable[..., Any]]) -> Iterator[None]:
     python = [function for function in whole if isinstance(function, FunctionType)]
     with ExitStack() as stack:
         for function in python:
-            stack.callback(setattr, function, "__code__", function.__code__)
-            name = f"{function.__module__.split('.')[-1]}.{function.__qualname__}"
-            function.__code__ = _refuse.__code__.replace(co_name=name)
+            body, name = function.__code__, f"{function.__module__.split('.')[-1]}.{function.__qualname__}"
+            stack.callback(setattr, function, "__code__", body)
+            # with super() in it, a body has a free variable, and its replacement needs as many
+            function.__code__ = _refuse.__code__.replace(co_name=name, co_freevars=body.co_freevars)
         if compiled := [function for function in whole if function not in python]:
             stack.enter_context(_Compiled(compiled))
         yield

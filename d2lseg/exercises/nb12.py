@@ -241,7 +241,7 @@ def x32_layer(answer: Any) -> Fault:
 @_report_faults
 def corner(answer: Any) -> Fault:
     """Check exercise 12.7, a function (seed, epoch, index, rows, columns) -> (row, column)."""
-    keys = list(itertools.product((0, 1, 2), range(12), range(130)))
+    keys = list(itertools.product((0, 1), range(8), range(110)))
     state = torch.random.get_rng_state()
     got = {key: _corner(answer, key) for key in keys}
     if not torch.equal(state, torch.random.get_rng_state()):
@@ -493,21 +493,41 @@ def mean_of_losses(answer: Any) -> Fault:
     return None
 
 
+class _Token:
+    """A thing whose life can be watched."""
+
+
+class _Holding(torch.autograd.Function):
+    """The identity; its place in the graph holds a token."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, token: _Token) -> Tensor:
+        """Return x, and keep the token as long as the graph lives."""
+        ctx.token = token
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Hand the gradient on."""
+        return gradient, None
+
+
 class _Remembering(nn.Module):
-    """A network that counts how many of its outputs are alive at once, if they hold a graph."""
+    """A network that counts how many of its graphs are alive at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.score, self.calls, self.most = nn.Conv2d(3, 4, 1), 0, 0
-        self.graphs: list[weakref.ref] = []
+        self.tokens: list[weakref.ref[_Token]] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, 4, H, W)."""
-        logits = self.score(images)
+        token = _Token()
+        logits = _Holding.apply(self.score(images), token)
+        self.tokens.append(weakref.ref(token))
+        del token
         self.calls += 1
-        if logits.grad_fn is not None:
-            self.graphs.append(weakref.ref(logits.grad_fn))
-        self.most = max(self.most, sum(graph() is not None for graph in self.graphs))
+        self.most = max(self.most, sum(token() is not None for token in self.tokens))
         return logits
 
 
