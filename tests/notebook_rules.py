@@ -6,7 +6,7 @@ import statistics
 import nbformat
 
 from d2lseg.exercises.verdicts import NOT_YET, RIGHT
-from tools import opening, render
+from tools import captions, opening, render
 
 HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
 TAGS = {
@@ -183,6 +183,17 @@ def one_output_faults(output, root):
                 yield f"the output holds {found[0]!r}, a place on one machine"
 
 
+def alt_faults(book):
+    """Each image has its caption as alt text."""
+    faults = []
+    for index, output, kind, text in captions.alt_texts(book):
+        if text is None:
+            faults.append(f"cell {index}: no '*Figure: ...*' comes after its image and before the next")
+        elif output.metadata.get(kind, {}).get("alt") != text:
+            faults.append(f"cell {index}: its image has not its caption as alt text; make render writes it")
+    return faults
+
+
 def metadata_faults(book):
     """No widget state (GitHub refuses to draw such a notebook), one kernel, no tag that is mistyped."""
     faults = []
@@ -301,7 +312,13 @@ def all_faults(path, root, repo):
     name = path.relative_to(root / "notebooks").with_suffix("").as_posix()
     book = nbformat.read(path, as_version=4)
     faults = opening_faults(book, name, repo) + length_faults(book) + output_faults(book, root)
-    faults += metadata_faults(book) + link_faults(book, path) + size_faults(path) + number_faults(book)
+    faults += (
+        alt_faults(book)
+        + metadata_faults(book)
+        + link_faults(book, path)
+        + size_faults(path)
+        + number_faults(book)
+    )
     if name.startswith("solutions/"):
         lesson = nbformat.read(root / "notebooks" / f"{path.stem}.ipynb", as_version=4)
         return faults + solution_faults(lesson, book)

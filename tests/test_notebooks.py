@@ -115,6 +115,14 @@ def test_numbers_are_found_in_cells_and_outputs_and_may_be_quoted(tmp_path):
     assert lay(tmp_path, lesson, sample_solution()) == []
 
 
+def test_an_image_with_its_caption_as_alt_text_has_no_faults(tmp_path):
+    lesson = sample_lesson()
+    described = {"data": {"image/png": "iVBO"}, "metadata": {"image/png": {"alt": "A bar."}}}
+    lesson[4].outputs.append(new_output("display_data", **described))
+    swap(5, "It is 42.", "*Figure: a bar.*")(lesson, None)
+    assert lay(tmp_path, lesson, sample_solution()) == []
+
+
 OPENINGS = {
     "the other state": lambda cells, other: cells.__setitem__(slice(None), first_cells("00_a", other)),
     "its badge": lambda cells, other: cells.__setitem__(0, first_cells("00_a", other)[0]),
@@ -221,6 +229,17 @@ BROKEN = {
     "tag": (lambda a, b: a[4].update(metadata={"tags": ["nbval-chek-output"]}), "unknown tags"),
     "link": (swap(3, "#your-turn", "gone.ipynb"), "gone.ipynb leads nowhere"),
     "anchor": (swap(3, "#your-turn", "#my-turn"), "to no heading"),
+    "an image without a caption": (
+        keep(output_type="display_data", data={"image/png": "iVBO"}),
+        "no '*Figure: ...*' comes after its image",
+    ),
+    "an image without alt text": (
+        lambda a, b: (
+            keep(output_type="display_data", data={"image/png": "iVBO"})(a, b),
+            swap(5, "It is 42.", "*Figure: a bar.*")(a, b),
+        ),
+        "has not its caption as alt text",
+    ),
     "size": (show("x" * 1_000_000), "over 1 MB"),
     "a number that nothing shows": (swap(5, "It is 42.", "It is 42.17."), "no cell or output shows 42.17"),
     "a number of another size": (

@@ -1,6 +1,8 @@
 """Execute notebooks in place from clean kernels and clean their outputs; ``tasks.py render`` runs this.
 
-The time and the peak memory of each lesson go into the table of ``docs/run-all.md``.
+The time and the peak memory of each lesson go into the table of ``docs/run-all.md``. With ``--captions``, as
+in ``python -m tools.render --captions 03``, nothing is executed: only the alt texts of kept images are
+written anew, after a change to a caption.
 
 It needs packages of the environment (nbclient, nbformat), so it is separate from ``commands.py``. If a
 notebook raises, or if its outputs reveal where they were made, its file stays unchanged.
@@ -23,7 +25,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
-from tools import opening
+from tools import captions, opening
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 900  # seconds
@@ -252,10 +254,18 @@ def render(path: Path, root: Path = ROOT) -> float:
     memory = execute(notebook, path)
     seconds = time.monotonic() - start
     clean(notebook)
+    captions.describe(notebook)
     inspect(notebook, path, root)
     write(notebook, path)
     record(path, seconds, memory, root)
     return seconds
+
+
+def describe(path: Path) -> None:
+    """Write the alt texts of the images that a notebook keeps, without running it."""
+    notebook = nbformat.read(path, as_version=4)
+    captions.describe(notebook)
+    write(notebook, path)
 
 
 def main(names: Sequence[str], root: Path = ROOT) -> int:
@@ -264,7 +274,7 @@ def main(names: Sequence[str], root: Path = ROOT) -> int:
     Parameters
     ----------
     names
-        As in `choose`.
+        As in `choose`; ``"--captions"`` among them writes only the alt texts.
     root
         The repository.
 
@@ -275,10 +285,14 @@ def main(names: Sequence[str], root: Path = ROOT) -> int:
     """
     failed = 0
     try:
-        paths = choose(names, root)
+        paths = choose([name for name in names if name != "--captions"], root)
     except RenderError as error:
         print(error, file=sys.stderr)
         return 2
+    if "--captions" in names:
+        for path in paths:
+            describe(path)
+        return 0
     for path in paths:
         label = path.relative_to(root / "notebooks").as_posix()
         try:
