@@ -198,9 +198,11 @@ def test_lab_and_test_share_an_environment(mini, capsys):
     assert commands.setup(mini, "lab") and installed(mini) == ["-e .[lab]"]
     assert not commands.setup(mini, "lab") and installed(mini) == []
     capsys.readouterr()
+    assert commands.setup(mini, "site") and installed(mini) == ["-e .[site]"]
+    assert "adding what builds the website" in capsys.readouterr().out
     assert commands.setup(mini, "dev") and installed(mini) == ["-r requirements.txt"]
     assert "adding the test tools" in capsys.readouterr().out
-    assert not commands.setup(mini, "dev") and not commands.setup(mini, "lab"), "dev includes lab"
+    assert not any(commands.setup(mini, extra) for extra in ("dev", "site", "lab")), "dev includes all"
     assert installed(mini) == []
 
     (mini / "pyproject.toml").write_text("# something else\n")
@@ -219,7 +221,14 @@ def test_a_stamp_that_says_something_else_does_not_count(mini, stamp):
 
 
 @pytest.mark.parametrize(
-    ("argv", "extra"), [(["lab"], "lab"), (["test"], "dev"), (["render"], "dev"), (["setup"], "dev")]
+    ("argv", "extra"),
+    [
+        (["lab"], "lab"),
+        (["test"], "dev"),
+        (["render"], "dev"),
+        (["site"], "site"),
+        (["setup"], "dev"),
+    ],
 )
 def test_each_command_installs_what_it_needs(monkeypatch, argv, extra):
     asked = []
@@ -233,12 +242,13 @@ def test_each_command_installs_what_it_needs(monkeypatch, argv, extra):
     assert asked == [extra]
 
 
-def test_requirements_are_dev_and_dev_includes_lab():
+def test_requirements_are_dev_which_includes_site_and_lab():
     assert (ROOT / "requirements.txt").read_text() == "-e .[dev]\n"
     text = (ROOT / "pyproject.toml").read_text()
     lab = text.split("\nlab = [")[1].split("\n]")[0]
     assert "jupyterlab" in lab and not any(tool in lab for tool in ("pytest", "nbval", "ruff"))
-    assert '"d2lseg[lab]"' in text.split("\ndev = [")[1].split("\n]")[0]
+    assert '"d2lseg[site]"' in text.split("\ndev = [")[1].split("\n]")[0]
+    assert '"d2lseg[lab]"' in text.split("\nsite = [")[1].split("\n]")[0]
 
 
 @pytest.mark.slow

@@ -34,8 +34,9 @@ CELL_TIMEOUT = 900  # seconds; notebook 05 trains for minutes in one cell
 DISK_GB = {"cpu": 3, "default": 8 if sys.platform == "linux" else 3}
 
 # What pip is told to install, and which extras an environment has that was made for one of them.
-REQUIREMENTS = {"lab": ("-e", ".[lab]"), "dev": ("-r", "requirements.txt")}
-INCLUDES = {"lab": ("lab",), "dev": ("lab", "dev")}
+REQUIREMENTS = {"lab": ("-e", ".[lab]"), "site": ("-e", ".[site]"), "dev": ("-r", "requirements.txt")}
+INCLUDES = {"lab": ("lab",), "site": ("lab", "site"), "dev": ("lab", "site", "dev")}
+ADDITIONS = {"site": "what builds the website", "dev": "the test tools"}  # to a smaller environment
 
 
 class Stop(Exception):
@@ -249,7 +250,8 @@ def setup(root: Path = ROOT, extra: str = "dev") -> bool:
     root
         The repository.
     extra
-        "lab" for what a learner needs, "dev" for that and the test tools.
+        "lab" for what a learner needs, "site" for that and what builds the website, "dev" for both and the
+        test tools.
 
     Returns
     -------
@@ -271,7 +273,7 @@ def setup(root: Path = ROOT, extra: str = "dev") -> bool:
         print("Set-up: making .venv and installing; the first time takes some minutes.", flush=True)
         make_venv(root)
     elif digest == wanted:
-        print("Set-up: adding the test tools.", flush=True)
+        print(f"Set-up: adding {ADDITIONS[extra]}.", flush=True)
     elif digest:
         print("Set-up: the requirements have changed, installing again.", flush=True)
     else:
@@ -418,6 +420,13 @@ def classroom(arguments: Sequence[str], root: Path = ROOT) -> int:
     setup(root, "lab")
     env = environment(root) | {"PYTHONPATH": str(root)}
     return subprocess.run([venv_python(root), "-m", "tools.classroom", *arguments], env=env).returncode
+
+
+def site(root: Path = ROOT) -> int:
+    """Build the website into ``build/html``."""
+    setup(root, "site")
+    command = [str(venv_python(root)), "-m", "tools.website"]
+    return subprocess.run(command, cwd=root, env=environment(root)).returncode
 
 
 # --- wheel --------------------------------------------------------------------------------------------------
@@ -657,6 +666,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_parser("test", help="install what is missing, then run all checks, tests and notebooks")
     rendering = sub.add_parser("render", help="execute the notebooks in place from clean kernels")
     rendering.add_argument("names", nargs="*", metavar="NAME", help="such as 03 or solutions/03; default all")
+    sub.add_parser("site", help="build the website into build/html from the notebooks' stored outputs")
     sub.add_parser("wheel", help="build the module's wheel into dist, for Colab")
     sub.add_parser(
         "wheelhouse", help="collect what an installation without a network needs in dist/wheelhouse"
@@ -696,6 +706,7 @@ def main(argv: Sequence[str]) -> int:
         "test": test,
         "render": lambda: render(options.names),
         "classroom": lambda: classroom(extra),
+        "site": site,
         "wheel": wheel,
         "wheelhouse": wheelhouse,
         "repository": lambda: repository_command(options),
