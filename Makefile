@@ -1,7 +1,7 @@
 # Every command is in tasks.py; this only gives it short names.
 PYTHON ?= python3
 
-.PHONY: help lab test render wheel repository setup
+.PHONY: help lab test render slides wheel repository setup
 
 help:
 	@$(PYTHON) tasks.py --help
@@ -16,6 +16,10 @@ test:
 # make render NOTEBOOKS="03 05"
 render:
 	@$(PYTHON) tasks.py render $(NOTEBOOKS)
+
+# make slides NOTEBOOKS="03 05"
+slides:
+	@$(PYTHON) tasks.py slides $(NOTEBOOKS)
 
 wheel:
 	@$(PYTHON) tasks.py wheel

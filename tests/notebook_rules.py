@@ -16,6 +16,8 @@ TAGS = {
     "predict",
     "answer",
     "quoted",
+    "slide",
+    "fragment",
     "nbval-check-output",
     "nbval-ignore-output",
     "raises-exception",

@@ -1,4 +1,4 @@
-"""The commands behind ``tasks.py``: set up, open, test, render, pack, rename. Standard library only.
+"""The commands behind ``tasks.py``: set up, open, test, render, pack, and more. Standard library only.
 
 Each command works from any folder, because it goes to the repository root first. What a reader can fix
 stops a command with one sentence (``Stop``) and exit status 2; a failed check gives exit status 1.
@@ -409,6 +409,13 @@ def render(names: Sequence[str], root: Path = ROOT) -> int:
     return subprocess.run(command, cwd=root, env=environment(root)).returncode
 
 
+def slides(names: Sequence[str], root: Path = ROOT) -> int:
+    """Make the slides of the notebooks, all of them or those named, from their stored outputs."""
+    setup(root)
+    command = [str(venv_python(root)), "-m", "tools.slides", *names]
+    return subprocess.run(command, cwd=root, env=environment(root)).returncode
+
+
 # --- wheel --------------------------------------------------------------------------------------------------
 
 PACKAGED = ("pyproject.toml", "README.md", "LICENSE", "LICENSE-PROSE")  # beside the folder d2lseg
@@ -582,6 +589,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_parser("test", help="install what is missing, then run all checks, tests and notebooks")
     rendering = sub.add_parser("render", help="execute the notebooks in place from clean kernels")
     rendering.add_argument("names", nargs="*", metavar="NAME", help="such as 03 or solutions/03; default all")
+    making = sub.add_parser("slides", help="make the slides from the notebooks' stored outputs")
+    making.add_argument("names", nargs="*", metavar="NAME", help="such as 03; default all")
     sub.add_parser("wheel", help="build the module's wheel into dist, for Colab")
     naming = sub.add_parser("repository", help="set the GitHub repository in pyproject and all notebooks")
     state = naming.add_mutually_exclusive_group()
@@ -612,6 +621,7 @@ def main(argv: Sequence[str]) -> int:
         "lab": lambda: lab(extra),
         "test": test,
         "render": lambda: render(options.names),
+        "slides": lambda: slides(options.names),
         "wheel": wheel,
         "repository": lambda: repository_command(options),
         "setup": lambda: print("Set-up: done." if setup() else "Set-up: nothing has changed."),
