@@ -1,7 +1,7 @@
 # Every command is in tasks.py; this only gives it short names.
 PYTHON ?= python3
 
-.PHONY: help lab test render site wheel wheelhouse repository setup
+.PHONY: help lab test render site slides wheel wheelhouse repository setup
 
 help:
 	@$(PYTHON) tasks.py --help
@@ -20,6 +20,10 @@ render:
 # open build/html/index.html
 site:
 	@$(PYTHON) tasks.py site
+
+# make slides NOTEBOOKS="03 05"
+slides:
+	@$(PYTHON) tasks.py slides $(NOTEBOOKS)
 
 wheel:
 	@$(PYTHON) tasks.py wheel

@@ -17,6 +17,8 @@ TAGS = {
     "predict",
     "answer",
     "quoted",
+    "slide",
+    "fragment",
     "nbval-check-output",
     "nbval-ignore-output",
     "raises-exception",

@@ -1,4 +1,4 @@
-"""The commands behind ``tasks.py``: set up, open, test, render, pack, rename. Standard library only.
+"""The commands behind ``tasks.py``: set up, open, test, render, pack, and more. Standard library only.
 
 Each command works from any folder, because it goes to the repository root first. What a reader can fix
 stops a command with one sentence (``Stop``) and exit status 2; a failed check gives exit status 1.
@@ -429,6 +429,13 @@ def site(root: Path = ROOT) -> int:
     return subprocess.run(command, cwd=root, env=environment(root)).returncode
 
 
+def slides(names: Sequence[str], root: Path = ROOT) -> int:
+    """Make the slides of the notebooks, all of them or those named, from their stored outputs."""
+    setup(root)
+    command = [str(venv_python(root)), "-m", "tools.slides", *names]
+    return subprocess.run(command, cwd=root, env=environment(root)).returncode
+
+
 # --- wheel --------------------------------------------------------------------------------------------------
 
 PACKAGED = ("pyproject.toml", "README.md", "LICENSE", "LICENSE-PROSE")  # beside the folder d2lseg
@@ -667,6 +674,8 @@ def parser() -> argparse.ArgumentParser:
     rendering = sub.add_parser("render", help="execute the notebooks in place from clean kernels")
     rendering.add_argument("names", nargs="*", metavar="NAME", help="such as 03 or solutions/03; default all")
     sub.add_parser("site", help="build the website into build/html from the notebooks' stored outputs")
+    making = sub.add_parser("slides", help="make the slides from the notebooks' stored outputs")
+    making.add_argument("names", nargs="*", metavar="NAME", help="such as 03; default all")
     sub.add_parser("wheel", help="build the module's wheel into dist, for Colab")
     sub.add_parser(
         "wheelhouse", help="collect what an installation without a network needs in dist/wheelhouse"
@@ -707,6 +716,7 @@ def main(argv: Sequence[str]) -> int:
         "render": lambda: render(options.names),
         "classroom": lambda: classroom(extra),
         "site": site,
+        "slides": lambda: slides(options.names),
         "wheel": wheel,
         "wheelhouse": wheelhouse,
         "repository": lambda: repository_command(options),
