@@ -62,7 +62,7 @@ class Data:
 
 
 DATASETS = {
-    "emoji": Data("resnet18", None, 21, rate=2e-3, seconds=100),
+    "emoji": Data("resnet18", None, 21, rate=2e-3, seconds=220),
     "photos": Data("efficientnet_lite0", "imagenet", len(NAMES), rate=photos.BASE.lr, seconds=180),
 }
 
@@ -126,15 +126,19 @@ def keep_predictions(model: str, net: nn.Module) -> None:
         voc.write_mask(folder / name, prediction.predict(net, images[index][0]))
 
 
-def measure(dataset: str, folder: Path | None = None, steps: int = 8, rounds: int = 3) -> Rows:
-    """Time training steps and predictions of each network, in turns, after a turn that does not count."""
-    train_iter, images = load(dataset, 0, folder), validation(dataset, folder)
+def measure(dataset: str, folder: Path | None = None, steps: int = 5, rounds: int = 3) -> Rows:
+    """Time training steps and predictions of each network, in turns, after a turn that does not count.
+
+    Batches and images are read beforehand.
+    """
+    batches = list(itertools.islice(load(dataset, 0, folder), steps))
+    images = validation(dataset, folder)
     nets = {model: build(dataset, model, 0) for model in MODELS}
     shown = [images[index][0] for index in range(steps)]
     took: dict[str, list[tuple[float, float]]] = {model: [] for model in nets}
     for turn, (model, net) in itertools.product(range(rounds + 1), nets.items()):
         start = time.perf_counter()
-        training.train(net, train_iter, epochs=(steps if turn else 2) / len(train_iter), live=False)
+        training.train(net, batches, epochs=1 if turn else 2 / steps, live=False)
         middle = time.perf_counter()
         for image in shown:
             prediction.predict(net, image)
