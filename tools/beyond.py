@@ -62,7 +62,7 @@ class Data:
 
 
 DATASETS = {
-    "emoji": Data("resnet18", None, 21, rate=2e-3, seconds=220),
+    "emoji": Data("resnet18", None, 21, rate=2e-3, seconds=100),
     "photos": Data("efficientnet_lite0", "imagenet", len(NAMES), rate=photos.BASE.lr, seconds=180),
 }
 
