@@ -143,6 +143,8 @@ COMMANDS = {
     "transfer_emoji": "tools.transfer emoji",
     "textbook": "benchmarks photos",
     "textbook_curve": "benchmarks photos",
+    "beyond_speed": "tools.beyond time",
+    "beyond": "tools.beyond train",
 }
 
 

@@ -26,6 +26,7 @@ COURSE = [
     "10_is_it_real",
     "11_your_own_data",
     "12_bug_hunt",
+    "13_beyond_fcn",
 ]
 
 
