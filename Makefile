@@ -1,7 +1,7 @@
 # Every command is in tasks.py; this only gives it short names.
 PYTHON ?= python3
 
-.PHONY: help lab test render wheel repository setup
+.PHONY: help lab test render site slides wheel wheelhouse repository setup
 
 help:
 	@$(PYTHON) tasks.py --help
@@ -17,8 +17,19 @@ test:
 render:
 	@$(PYTHON) tasks.py render $(NOTEBOOKS)
 
+# open build/html/index.html
+site:
+	@$(PYTHON) tasks.py site
+
+# make slides NOTEBOOKS="03 05"
+slides:
+	@$(PYTHON) tasks.py slides $(NOTEBOOKS)
+
 wheel:
 	@$(PYTHON) tasks.py wheel
+
+wheelhouse:
+	@$(PYTHON) tasks.py wheelhouse
 
 # make repository NAME=owner/name, or without NAME to read it from git; to unset it: make repository NAME=--unset
 repository:

@@ -14,7 +14,12 @@ import torchvision
 from matplotlib.figure import Figure
 
 from benchmarks.measures import Measure
-from d2lseg.engine import files
+from d2lseg.engine import devices, files
+
+
+def machine_class() -> str:
+    """Name the class of CPU that decides about the ratios: one that multiplies bf16 in hardware, or not."""
+    return "with bf16" if devices.cpu_has_bf16() else "without bf16"
 
 
 def machine() -> str:
@@ -28,7 +33,8 @@ def machine() -> str:
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     versions += f", torchvision {torchvision.__version__}"
     threads = torch.get_num_threads()
-    return f"{processor}, {threads} threads, {versions}, {time.strftime('%d %B %Y').lstrip('0')}"
+    today = time.strftime("%d %B %Y").lstrip("0")
+    return f"{processor} ({machine_class()}), {threads} threads, {versions}, {today}"
 
 
 def write_json(path: Path, measures: Mapping[str, Measure]) -> None:
@@ -39,7 +45,8 @@ def write_json(path: Path, measures: Mapping[str, Measure]) -> None:
 def table(measures: Mapping[str, Measure]) -> str:
     """Format the ratios as a Markdown table: medians, and the smallest and largest of the rounds."""
     lines = [
-        "| measure | textbook | this course | ratio (smallest to largest) | at least | aim |",
+        f"| measure, CPU {machine_class()} | textbook | this course | ratio (smallest to largest) "
+        "| at least | aim |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for m in measures.values():

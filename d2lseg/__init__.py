@@ -5,4 +5,4 @@ Import each submodule by name, so that a reader sees where a thing lives::
     from d2lseg import voc, fcn, training
 """
 
-__version__ = "0.2.0"
+__version__ = "1.0.0"

@@ -146,8 +146,8 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pad, then convolve."""
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        rows, columns = (kernel - stride + -side % stride for side in x.shape[-2:])
+        reach, stride = self.dilation[0] * (self.kernel_size[0] - 1), self.stride[0]
+        rows, columns = (reach + 1 - stride + -side % stride for side in x.shape[-2:])
         top, left = rows // 2, columns // 2
         return super().forward(F.pad(x, (left, columns - left, top, rows - top)))
 

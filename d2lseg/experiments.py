@@ -143,6 +143,8 @@ COMMANDS = {
     "transfer_emoji": "tools.transfer emoji",
     "textbook": "benchmarks photos",
     "textbook_curve": "benchmarks photos",
+    "beyond_speed": "tools.beyond time",
+    "beyond": "tools.beyond train",
 }
 
 
@@ -239,8 +241,7 @@ def loss_of(name: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 def pixels_per_class(dataset: voc.VOCSegDataset, num_classes: int = 21) -> Tensor:
     """Count the labelled pixels of each class in a dataset: int64 (C,)."""
-    labels = (dataset[index][1] for index in range(len(dataset)))
-    return sum((label[label != VOID].bincount(minlength=num_classes) for label in labels), torch.tensor(0))
+    return training.count_pixels((dataset[index][1] for index in range(len(dataset))), num_classes)
 
 
 def train_one(name: str, seed: int) -> Path:

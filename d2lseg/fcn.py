@@ -26,6 +26,7 @@ STRIDE = 32  # one cell of a backbone's last map stands for 32 x 32 pixels
 VARIANTS = {"32s": 32, "16s": 16, "8s": 8}  # the stride of the finest map that is scored
 UPSAMPLINGS = ("bilinear", "learned", "random")
 GEOMETRIES = ("textbook", "corrected")
+BATCH_NORM = (nn.BatchNorm2d, nn.SyncBatchNorm)
 ARGUMENTS = {"variant", "num_classes", "backbone", "upsampling", "geometry"}  # that a checkpoint may hold
 
 
@@ -72,8 +73,9 @@ def pad_to_multiple(batch: Tensor, multiple: int = STRIDE) -> Tensor:
 
     (N, C, H, W) becomes (N, C, H', W') with H <= H' < H + multiple, and W likewise.
     """
-    height, width = batch.shape[-2:]
-    return F.pad(batch, (0, -width % multiple, 0, -height % multiple))
+    # written so that an exporter, for which the size is a symbol, sees a multiple: multiple * k
+    rows, columns = (multiple * ((side + multiple - 1) // multiple) - side for side in batch.shape[-2:])
+    return F.pad(batch, (0, columns, 0, rows))
 
 
 class FCN(nn.Module):
@@ -156,9 +158,15 @@ class FCN(nn.Module):
         """Choose training or evaluation mode; frozen batch normalisation stays in evaluation mode."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            if isinstance(module, BATCH_NORM) and not module.weight.requires_grad:
                 module.eval()  # else its running mean and variance would move, and it would use the batch's
         return self
+
+    def check_unchanged(self) -> None:
+        """Raise a ValueError if `load` could not build this model again, because parts were changed since."""
+        with torch.device("meta"):  # shapes without values
+            twin = FCN(**self.arguments, classes=self.classes)
+        checkpoint.check_alike(self, twin)
 
     @property
     def colormap(self) -> tuple[tuple[int, int, int], ...]:
@@ -204,7 +212,8 @@ class FCN(nn.Module):
         self._check_batch_norm(x)
         x = x.contiguous(memory_format=torch.channels_last)  # the order in which fast convolutions read
         maps = backbones.feature_maps(self.backbone, self.design.taps, x)
-        self._check_maps(x, maps)
+        if not torch.compiler.is_compiling():  # or exporting, where sizes are symbols
+            self._check_maps(x, maps)
         at8, at16, at32 = maps
         x = self.score(at32)  # (N, 512 on ResNet-18, h, w) -> (N, C, h, w)
         if self.variant in ("16s", "8s"):
@@ -286,7 +295,7 @@ def _check_classes(num_classes: int, classes: Sequence[str] | None) -> None:
         )
 
 
-def freeze(part: nn.Module, only: type[nn.Module] = nn.Module) -> None:
+def freeze(part: nn.Module, only: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Module) -> None:
     """Keep the weights of a part of a model, such as ``model.backbone``, out of training.
 
     Frozen batch normalisation keeps its statistics too, see `FCN.train`. ``only=nn.BatchNorm2d`` freezes
@@ -297,16 +306,42 @@ def freeze(part: nn.Module, only: type[nn.Module] = nn.Module) -> None:
             module.requires_grad_(False)
 
 
-def parameter_groups(model: FCN, backbone_lr: float) -> list[dict[str, Any]]:
-    """Split what is not frozen into two groups for `training.train`, the backbone's with its own peak rate.
+def parameter_groups(
+    model: FCN, backbone_lr: float | None = None, weight_decay: float = 1e-2
+) -> list[dict[str, Any]]:
+    """Put what is not frozen into groups for `training.train`; with `backbone_lr`, the backbone has its own.
 
     Pretrained features need small steps, new score layers large ones.
     """
-    backbone = [p for p in model.backbone.parameters() if p.requires_grad]
-    known = {id(p) for p in model.backbone.parameters()}
-    new = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
-    groups: list[dict[str, Any]] = [{"params": backbone, "lr": backbone_lr}, {"params": new}]
-    return [group for group in groups if group["params"]]  # a frozen backbone leaves one
+    known = set() if backbone_lr is None else {id(p) for p in model.backbone.parameters()}
+    free = [p for p in model.parameters() if p.requires_grad]
+    backbone, rest = [p for p in free if id(p) in known], [p for p in free if id(p) not in known]
+    groups: list[dict[str, Any]] = [{"params": backbone, "lr": backbone_lr}, {"params": rest}]
+    groups = [group for group in groups if group["params"]]  # a frozen backbone leaves one
+    return [group | {"weight_decay": weight_decay} for group in groups]
+
+
+def start_from(model: FCN, source: FCN) -> list[str]:
+    """Give a model the weights of another one, as far as they fit, and return the layers that do not.
+
+    The backbone must be the same. Score layers fit if they read the same map and the classes are the same.
+    """
+    ours, theirs = model.arguments, source.arguments
+    if ours["backbone"] != theirs["backbone"]:
+        raise ValueError(
+            f"the weights are those of an FCN on {theirs['backbone']}, and this one is on "
+            f"{ours['backbone']}: build it on the same backbone"
+        )
+    alike = ours["num_classes"] == theirs["num_classes"]
+    alike = alike and (None in (model.classes, source.classes) or model.classes == source.classes)
+    old, new = source.state_dict(), model.state_dict()
+    fitting = {
+        name: value
+        for name, value in old.items()
+        if name.startswith("backbone.") or (alike and name in new and value.shape == new[name].shape)
+    }
+    model.load_state_dict(fitting, strict=False)
+    return sorted({name.partition(".")[0] for name in {*old, *new} - set(fitting)})
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
@@ -321,13 +356,26 @@ def save(model: FCN, path: str | os.PathLike, **notes: Any) -> Path:
     Parameters
     ----------
     model : FCN
-        On any device, in any mode.
+        On any device, in any mode, compiled or not.
     path : path
         The file to write; it appears whole or not at all.
     **notes
         Plain values (numbers, strings, lists, dicts) to keep with it, such as its scores.
+
+    Raises
+    ------
+    ValueError
+        If `load` would refuse the file.
     """
-    return checkpoint.write(path, checkpoint.describe(model, **notes))
+    if not isinstance(checkpoint.unwrapped(model), FCN):
+        raise ValueError(f"expected an FCN, got {type(model).__name__}; save the FCN that it holds")
+    try:
+        content = checkpoint.describe(model, **notes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    checkpoint.check_content(path, content, ARGUMENTS)
+    checkpoint.check_finite(content["state"], path)
+    return checkpoint.write(path, content)
 
 
 def pretrained(name: str = "photos", device: str | torch.device = "cpu") -> FCN:

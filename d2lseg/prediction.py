@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -151,27 +152,52 @@ def _sides(
 
 def _bands(
     model: nn.Module, image: Tensor, rows: Side, columns: Side, batch_size: int, live: bool
-) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (rows, averaged logits (C, rows, W)) from top to bottom, each band of rows when it is finished.
+) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+    """Yield (rows, columns) and averaged logits (C, h, w) of each band of an image when it is finished.
 
-    The float32 logits, on the model's device, are valid until the next band: their buffer has as many rows as
-    a tile, and keeps the rows that the next tiles share.
+    Bands lie across the image and follow each other along its longer side. The float32 logits, on the model's
+    device, are valid until the next band: their buffer is as high as a tile, and keeps what the next tiles
+    share.
     """
-    band, width = torch.empty(0), image.shape[2]
+    wide = image.shape[2] > image.shape[1]  # then all is turned: a band of rows is one of columns
+    along, across = (columns, rows) if wide else (rows, columns)
+    image = image.mT if wide else image
+    band, everything = torch.empty(0), slice(0, image.shape[2])
     with tqdm(total=len(rows.spans) * len(columns.spans), disable=not live, unit="tile") as bar:
-        for row, (span, weight) in enumerate(zip(rows.spans, rows.weights, strict=True)):
-            if row:
-                _move_up(band, rows.finished[row - 1])
-            for numbers in columns.batches(batch_size):
-                tiles = torch.stack([image[:, span, columns.spans[i]] for i in numbers])
-                scores = _score(model, tiles)  # (N, C, h, w)
+        for number, (span, weight) in enumerate(zip(along.spans, along.weights, strict=True)):
+            if number:
+                _move_up(band, along.finished[number - 1])
+            for numbers in across.batches(batch_size):
+                tiles = torch.stack([image[:, span, across.spans[i]] for i in numbers])
+                scores = _score(model, tiles.mT.contiguous()).mT if wide else _score(model, tiles)
                 if band.numel() == 0:
-                    band = scores.new_zeros(scores.shape[1], len(weight), width, dtype=torch.float32)
+                    size = scores.shape[1], len(weight), everything.stop
+                    band = torch.zeros(size, device=scores.device)
                 for i, logits in zip(numbers, scores, strict=True):
-                    share = torch.outer(weight, columns.weights[i]).to(band.device)  # (h, w)
-                    band[:, : len(weight), columns.spans[i]].addcmul_(logits, share)
+                    share = torch.outer(weight, across.weights[i]).to(band.device)  # (h, w)
+                    band[:, : len(weight), across.spans[i]].addcmul_(logits, share)
                 bar.update(len(numbers))
-            yield slice(span.start, span.start + rows.finished[row]), band[:, : rows.finished[row]]
+            done, logits = (
+                slice(span.start, span.start + along.finished[number]),
+                band[:, : along.finished[number]],
+            )
+            yield ((everything, done), logits.mT) if wide else ((done, everything), logits)
+
+
+def scored_parts(
+    model: nn.Module, images: Tensor, tile: tuple[int, int] = TILE, overlap: int = OVERLAP
+) -> Iterator[tuple[Any, Tensor]]:
+    """Yield the logits (..., C, h, w) of a batch part by part, each with its place in the labels (N, H, W).
+
+    A batch that fits into a tile is one part. Of larger images, the logits of one band exist at a time.
+    """
+    if images.shape[2] <= tile[0] and images.shape[3] <= tile[1]:
+        yield ..., model(images.to(_device(model)))
+        return
+    for number, image in enumerate(images):
+        sides = _sides(image, tile, overlap, "flat", 1, stride=32)
+        for place, logits in _bands(model, image, *sides, batch_size=1, live=False):
+            yield (number, *place), logits
 
 
 def _move_up(band: Tensor, rows: int) -> None:
@@ -213,7 +239,7 @@ def tiled_logits(
         The weights of a tile's pixels in the average: all equal, or a hat in each direction that is lower
         towards the sides, where the tile sees least context, so that no seam shows.
     batch_size : int
-        Tiles that go through the model at once, from one row of tiles.
+        Tiles that go through the model at once, from one band of tiles.
     stride : int
         Pixels for each cell of the model's last map: `fcn.STRIDE`, or 1 for a model without strides.
     live : bool
@@ -223,7 +249,7 @@ def tiled_logits(
     sides = _sides(rgb, tile, overlap, window, batch_size, stride)
     with _evaluating(model, precision):
         bands = [logits.to("cpu", copy=True) for _, logits in _bands(model, rgb, *sides, batch_size, live)]
-    return torch.cat(bands, dim=1)
+    return torch.cat(bands, dim=2 if rgb.shape[2] > rgb.shape[1] else 1)
 
 
 def predict_tiled(
@@ -240,13 +266,13 @@ def predict_tiled(
     """Predict the class of each pixel from overlapping tiles: uint8 (H, W) on the CPU.
 
     Logits are averaged, not classes: two tiles that are each unsure can be sure together. The averages exist
-    for one row of tiles at a time. The parameters are those of `tiled_logits`. An image that fits into one
-    tile gives the result of `predict`.
+    for one band of tiles at a time, across the image. The parameters are those of `tiled_logits`. An image
+    that fits into one tile gives the result of `predict`.
     """
     rgb = as_rgb(image)
     sides = _sides(rgb, tile, overlap, window, batch_size, stride)
     labels = torch.empty(rgb.shape[1:], dtype=torch.uint8)
     with _evaluating(model, precision):
-        for rows, logits in _bands(model, rgb, *sides, batch_size, live):
-            labels[rows] = _classes(logits)
+        for place, logits in _bands(model, rgb, *sides, batch_size, live):
+            labels[place] = _classes(logits)
     return labels

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from . import metrics
+from . import metrics, prediction
 from .classes import VOID
 from .engine import distributed
 from .engine.devices import (
@@ -25,6 +25,7 @@ from .engine.devices import (
     try_all_gpus,
     try_gpu,
 )
+from .engine.freezing import trainable
 from .engine.history import History, LivePlot
 from .engine.labels import check_labels
 from .engine.progress import Progress
@@ -40,6 +41,7 @@ __all__ = [
     "balanced_weights",
     "best_device",
     "best_precision",
+    "count_pixels",
     "cross_entropy_and_dice",
     "dice_loss",
     "evaluate",
@@ -116,9 +118,15 @@ def dice_loss(logits: Tensor, label: Tensor) -> Tensor:
     return ((1 - 2 * overlap / sizes.clamp(min=1e-12)) * occurs).sum() / occurs.sum().clamp(min=1)
 
 
-def cross_entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
-    """Add the two losses, for ``train(loss=...)``."""
-    return segmentation_loss(logits, label) + dice_loss(logits, label)
+def cross_entropy_and_dice(logits: Tensor, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Add the two losses, for ``train(loss=...)``; class weights concern the cross-entropy."""
+    return segmentation_loss(logits, label, class_weights) + dice_loss(logits, label)
+
+
+def count_pixels(labels: Iterable[Tensor], num_classes: int) -> Tensor:
+    """Count the labelled pixels of each class over many labels (H, W): int64 (C,)."""
+    counts = (label[label != VOID].bincount(minlength=num_classes) for label in labels)
+    return sum(counts, torch.zeros(num_classes, dtype=torch.int64))
 
 
 def balanced_weights(counts: Tensor) -> Tensor:
@@ -195,7 +203,6 @@ def train(
     epochs: float | None = None,
     max_seconds: float | None = None,
     lr: float = 2e-3,
-    weight_decay: float = 1e-2,
     device: torch.device | str | None = None,
     precision: str | None = None,
     schedule: str = "one_cycle",
@@ -205,6 +212,7 @@ def train(
     live: bool = True,
     checkpoint_path: str | os.PathLike | None = None,
     resume: bool = False,
+    after_epoch: Callable[[nn.Module, History], object] | None = None,
 ) -> History:
     """Train a model with AdamW, in place.
 
@@ -223,8 +231,8 @@ def train(
     epochs, max_seconds : float
         How long to train: give one. A fraction of an epoch is that fraction of its batches; ``max_seconds``
         counts training only, not the evaluation after each epoch.
-    lr, weight_decay : float
-        Peak learning rate and weight decay.
+    lr : float
+        Peak learning rate.
     device, precision : optional
         `best_device` and `best_precision` by default.
     schedule : {"one_cycle", "poly"}
@@ -232,8 +240,8 @@ def train(
     loss : callable
         Maps logits and labels to their loss, a mean over the labelled pixels.
     parameters : list of dict, optional
-        What to train, in groups that may have a peak rate of their own, see `fcn.parameter_groups`. By
-        default everything that is not frozen.
+        What to train, in groups that may have a peak rate ``lr`` and a ``weight_decay`` (0.01) of their own,
+        see `fcn.parameter_groups`. By default everything that is not frozen.
     seed : int
         Seeds the order of a plain shuffling DataLoader. The batches of `voc.load_data_voc` have a seed of
         their own, for order and augmentation: give both.
@@ -243,7 +251,11 @@ def train(
         After each epoch, everything that the next step depends on is written there.
     resume : bool
         Continue from ``checkpoint_path`` if it exists. With ``epochs``, on the same CPU and number of
-        threads, the result is bit for bit that of a run without the interruption.
+        threads, the result is bit for bit that of a run without the interruption. More epochs than before
+        make the run longer.
+    after_epoch : callable, optional
+        Called in the first process with the model and the history, whose last row is the epoch's: to keep the
+        best model, for example. The checkpoint is written after it.
 
     Returns
     -------
@@ -253,7 +265,8 @@ def train(
     Raises
     ------
     ValueError
-        If the settings contradict each other, there is no batch, or the checkpoint is from another run.
+        If the settings contradict each other, there is no batch, everything is frozen, the checkpoint is from
+        another run, or the model could not be written into one.
     FloatingPointError
         If the loss is no longer finite.
     MemoryError
@@ -265,13 +278,13 @@ def train(
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
     model.to(device).to(memory_format=torch.channels_last)  # the order in which fast convolutions read
-    parameters = parameters or [{"params": [p for p in model.parameters() if p.requires_grad]}]
     fused = device.type in ("cpu", "cuda")  # one pass over all parameters, in a third of the time
-    optimizer = torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=fused)
+    optimizer = torch.optim.AdamW(trainable(model, parameters), lr, weight_decay=1e-2, fused=fused)
     peaks = [group["lr"] for group in optimizer.param_groups]
     # fp16 has few exponent bits: the scaler keeps small gradients from becoming zero
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    settings = {"device": device.type, "precision": precision, "lr": lr, "weight_decay": weight_decay}
+    settings = {"device": device.type, "precision": precision, "lr": lr}
+    settings |= {"weight_decay": optimizer.param_groups[0]["weight_decay"]}
     settings |= {"processes": distributed.ranks().world_size, "schedule": schedule, "seed": seed}
     settings |= {"epochs": epochs, "max_seconds": max_seconds, "batches": len(train_iter)}
     history = History(settings)
@@ -309,6 +322,8 @@ def train(
                 row |= {"pixel_acc": ours.pixel_acc, "miou": ours.miou}
                 row |= {"baseline_acc": base.pixel_acc, "baseline_miou": base.miou}
             history.rows.append(row)
+            if after_epoch is not None and distributed.ranks().first:
+                after_epoch(model, history)
             state.save(checkpoint_path)
             curve.update()
     except KeyboardInterrupt:
@@ -323,10 +338,13 @@ def evaluate(
     data_iter: Iterable,
     device: torch.device | str | None = None,
     precision: str | None = None,
+    tile: tuple[int, int] = prediction.TILE,
+    overlap: int = prediction.OVERLAP,
 ) -> Tensor:
     """Predict every batch and count true against predicted classes.
 
-    Under ``torchrun`` every process calls it with its own share of the images, and all get the sum.
+    Images larger than a tile are scored in tiles, as `prediction.predict_tiled` predicts them. Under
+    ``torchrun`` every process calls it with its own share of the images, and all get the sum.
 
     Parameters
     ----------
@@ -338,6 +356,8 @@ def evaluate(
         By default where the model is.
     precision : {"bf16", "fp16", "float32"}, optional
         `best_precision` by default.
+    tile, overlap : (int, int) and int
+        As in `prediction.tiled_logits`.
 
     Returns
     -------
@@ -357,10 +377,10 @@ def evaluate(
         # no_grad: under inference_mode autocast would cast all weights anew for each batch
         with torch.no_grad(), autocast(device, precision):
             for images, labels in data_iter:
-                logits = model(images.to(device))
-                guess = logits.max(dim=1).indices  # argmax, (N, C, H, W) -> (N, H, W), in a third of its time
-                counts = metrics.confusion_matrix(guess, labels.to(device), logits.shape[1])
-                matrix = counts if matrix is None else matrix + counts
+                for place, logits in prediction.scored_parts(model, images, tile, overlap):
+                    guess = logits.max(dim=-3).indices  # argmax over the classes, in a third of its time
+                    counts = metrics.confusion_matrix(guess, labels[place].to(device), logits.shape[-3])
+                    matrix = counts if matrix is None else matrix + counts
     finally:
         model.train(was_training)
     return distributed.summed_matrix(matrix, device).cpu()

@@ -196,17 +196,12 @@ def bilinear_matrix(
     centre = (factor - 1) / 2 if centre is None else centre
     if not 0 <= centre <= factor - 1:
         raise ValueError(f"centre is {centre}, but must lie in 0..{factor - 1}, in the block of cell 0")
-    rows = torch.arange(size * factor)
-    position = (rows.double() - centre) / factor
-    left = position.floor().long()  # -1 before the first centre
-    right_weight = position - left
-    U = torch.zeros(size * factor, size + 2, dtype=torch.float64)  # one cell more at each end
-    U[rows, left + 1] = 1 - right_weight
-    U[rows, left + 2] = right_weight
+    cells = torch.arange(size, dtype=torch.float64)
+    position = (torch.arange(size * factor, dtype=torch.float64) - centre) / factor
     if border == "replicate":
-        U[:, 1] += U[:, 0]
-        U[:, -2] += U[:, -1]
-    return U[:, 1:-1].float().contiguous()
+        position = position.clamp(0, size - 1)  # beyond the edge cell it is that cell's value
+    hat = 1 - (position[:, None] - cells).abs()  # (size * factor, size)
+    return hat.clamp(min=0).float()
 
 
 class BilinearUpsample(nn.Module):
@@ -244,6 +239,8 @@ class BilinearUpsample(nn.Module):
 
     def _matrix(self, size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         """Return the matrix for one axis, cached."""
+        if torch.compiler.is_compiling():  # or exporting: the size may be a symbol, which no cache can hold
+            return bilinear_matrix(size, self.factor, self.border, self.centre).to(device, dtype)
         key = (size, dtype, device)
         if key not in self._matrices:
             if len(self._matrices) >= self._KEEP:

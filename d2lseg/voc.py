@@ -237,6 +237,9 @@ class VOCSegDataset(Dataset):
         By default those of the folder, see `folder_classes`.
     jitter : float
         Strength of `voc_rand_jitter`; 0 leaves colours alone.
+    transform : callable, optional
+        Maps an image and its label to another such pair, before the resize and the crop. What it draws from
+        torch's random numbers depends on (seed, epoch, index) too.
     skip_bad : bool or mapping of str to str
         Move bad pairs from ``ids`` to ``skipped``: those of `check_files` for True, or those of the mapping.
     """
@@ -254,6 +257,7 @@ class VOCSegDataset(Dataset):
         jitter: float = 0.0,
         classes: ClassList | Sequence[str] | None = None,
         skip_bad: bool | Mapping[str, str] = False,
+        transform: Callable[[Tensor, Tensor], Pair] | None = None,
     ) -> None:
         if scale is not None:
             _check_scale(scale)
@@ -264,7 +268,7 @@ class VOCSegDataset(Dataset):
         self.voc_dir, self.split, self.target_transform = user_path(voc_dir), split, target_transform
         voc_dir = self.voc_dir
         self.crop_size, self.flip, self.seed = sampling.crop_size(crop_size), flip, seed
-        self.scale, self.jitter = scale, jitter
+        self.scale, self.jitter, self.transform = scale, jitter, transform
         self.class_list = as_class_list(classes) if classes else folder_classes(voc_dir)
         self.classes = self.class_list.names
         self.ids = layout.read_ids(voc_dir, split)
@@ -299,6 +303,9 @@ class VOCSegDataset(Dataset):
             label = self.target_transform(label.clone())  # it may paint in what it is given
             images.check_pair(image, label, "target_transform")
         generator = sampling.generator(self.seed, epoch, 1 + index)  # 0 is the key of the order
+        if self.transform is not None:
+            with sampling.global_seed(self.seed, epoch, 1 + index):
+                image, label = images.transformed(self.transform, image, label)
         if self.scale is not None:
             image, label = voc_rand_scale(image, label, *self.scale, generator)
         if self.crop_size is not None:
@@ -360,6 +367,7 @@ def load_data_voc(
     world_size: int = 1,
     skip_bad: bool | Mapping[str, str] = False,
     train_split: str = "train",
+    transform: Callable[[Tensor, Tensor], Pair] | None = None,
 ) -> tuple[DataLoader, DataLoader]:
     """Make batches for training, shuffled, cropped and mirrored, and whole images for validation.
 
@@ -378,11 +386,11 @@ def load_data_voc(
         and pass the result as ``skip_bad``.
     train_split : str
         The list to train on, such as ``"train_aug"``.
-    voc_dir, crop_size, seed, cache, target_transform, scale, jitter, classes, skip_bad
-        As in `VOCSegDataset`.
+    voc_dir, crop_size, seed, cache, target_transform, scale, jitter, classes, skip_bad, transform
+        As in `VOCSegDataset`; ``transform``, like all that is random, is for training alone.
     """
     kept: Any = dict(cache=cache, target_transform=target_transform, classes=classes, skip_bad=skip_bad)
-    drawn: Any = dict(flip=True, seed=seed, scale=scale, jitter=jitter)
+    drawn: Any = dict(flip=True, seed=seed, scale=scale, jitter=jitter, transform=transform)
     train = VOCSegDataset(voc_dir, train_split, crop_size, **drawn, **kept)
     order = sampling.EpochSampler(train, rank, world_size)
     options = sampling.loader_options(num_workers, seed)

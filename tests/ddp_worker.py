@@ -36,7 +36,7 @@ def gradients(images, labels):
     """Train one step with a rate of zero; give the gradients that it leaves behind, and its loss."""
     training.set_seed(0)
     model = Frozen(21)
-    options = SETTINGS | {"lr": 0.0, "weight_decay": 0.0, "epochs": 1, "live": False}
+    options = SETTINGS | {"lr": 0.0, "epochs": 1, "live": False}
     (row,) = training.train(model, [(images, labels)], **options).rows
     return {name: p.grad for name, p in model.named_parameters()} | {"loss": torch.tensor(row["loss"])}
 

@@ -17,8 +17,8 @@ def cells(name, *tags):
     book = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     chosen = []
     for cell in book.cells:
-        own = cell.metadata.get("tags", [])
-        if cell.cell_type == "code" and (set(own) & set(tags) or (not own and None in tags)):
+        own = set(cell.metadata.get("tags", [])) - {"needed", "slide", "fragment"}  # nothing about running it
+        if cell.cell_type == "code" and (own & set(tags) or (not own and None in tags)):
             chosen.append(cell.source)
     return chosen
 

@@ -6,16 +6,19 @@ import statistics
 import nbformat
 
 from d2lseg.exercises.verdicts import NOT_YET, RIGHT
-from tools import opening, render
+from tools import captions, opening, render
 
 HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
 TAGS = {
     "setup",
     "exercise",
+    "needed",  # by an exercise; "tasks.py classroom tag" sets it
     "solution",
     "predict",
     "answer",
     "quoted",
+    "slide",
+    "fragment",
     "nbval-check-output",
     "nbval-ignore-output",
     "raises-exception",
@@ -61,8 +64,10 @@ def opening_faults(book, name, repo):
         faults.append(f"the first cell has no Colab badge, or a wrong one, for {state} and {name}.ipynb")
     if len(book.cells) < 2 or "setup" not in tags(book.cells[1]):
         faults.append("the second cell is not tagged 'setup'")
-    elif book.cells[1].source.strip() != opening.setup(repo):
+    elif book.cells[1].source.strip() != opening.setup(repo, name):
         faults.append(f"the setup cell is not the course's, for {state}")
+    if {key: book.metadata[key] for key in opening.GPU if key in book.metadata} != opening.metadata(name):
+        faults.append(f"the metadata asks Colab for another machine than {opening.metadata(name) or 'any'}")
     return faults
 
 
@@ -178,6 +183,17 @@ def one_output_faults(output, root):
         for pattern in (PLACES, *render.traces(root)):
             if found := pattern.search(text):
                 yield f"the output holds {found[0]!r}, a place on one machine"
+
+
+def alt_faults(book):
+    """Each image has its caption as alt text."""
+    faults = []
+    for index, output, kind, text in captions.alt_texts(book):
+        if text is None:
+            faults.append(f"cell {index}: no '*Figure: ...*' comes after its image and before the next")
+        elif output.metadata.get(kind, {}).get("alt") != text:
+            faults.append(f"cell {index}: its image has not its caption as alt text; make render writes it")
+    return faults
 
 
 def metadata_faults(book):
@@ -298,7 +314,13 @@ def all_faults(path, root, repo):
     name = path.relative_to(root / "notebooks").with_suffix("").as_posix()
     book = nbformat.read(path, as_version=4)
     faults = opening_faults(book, name, repo) + length_faults(book) + output_faults(book, root)
-    faults += metadata_faults(book) + link_faults(book, path) + size_faults(path) + number_faults(book)
+    faults += (
+        alt_faults(book)
+        + metadata_faults(book)
+        + link_faults(book, path)
+        + size_faults(path)
+        + number_faults(book)
+    )
     if name.startswith("solutions/"):
         lesson = nbformat.read(root / "notebooks" / f"{path.stem}.ipynb", as_version=4)
         return faults + solution_faults(lesson, book)

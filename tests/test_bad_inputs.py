@@ -789,7 +789,7 @@ def _(bench):
 def _(bench):
     with torch.no_grad():
         bench.model.score.weight[1, 2] = float("nan")
-    fcn.save(bench.model, bench.checkpoint)
+    checkpoint.write(bench.checkpoint, checkpoint.describe(bench.model))
 
 
 @row(
@@ -800,7 +800,7 @@ def _(bench):
 )
 def _(bench):
     bench.model.backbone.stage0[2].running_var[0] = float("inf")
-    fcn.save(bench.model, bench.checkpoint)
+    checkpoint.write(bench.checkpoint, checkpoint.describe(bench.model))
 
 
 def train(bench, **options):
@@ -815,7 +815,55 @@ def _(bench):
     train(bench, checkpoint_path=bench.checkpoint, resume=True)
 
 
+@row("save-changed", ValueError, names=(CHECKPOINT, "'score' is Conv2d(6, 5", "Conv2d(6, 3", "num_classes=5"))
+def _(bench):
+    bench.model.score = torch.nn.Conv2d(6, 5, 1)
+    fcn.save(bench.model, bench.checkpoint)
+
+
+@row("save-note", ValueError, names=(CHECKPOINT, "'miou'", "float64", "float(x)"))
+def _(bench):
+    fcn.save(bench.model, bench.checkpoint, miou=np.float64(0.5))
+
+
+@row("save-compiled")
+def _(bench):
+    path = fcn.save(torch.nn.DataParallel(torch.compile(bench.model)), bench.checkpoint)
+    assert fcn.load(path).classes == bench.model.classes
+
+
+@row(
+    "start-another-backbone",
+    ValueError,
+    names=("FCN on resnet18", "this one is on squeezenet1_1", "same backbone"),
+)
+def _(bench):
+    fcn.start_from(bench.model, fcn.pretrained("emoji"))
+
+
+@row("resume-shorter", ValueError, names=(CHECKPOINT, "already trained for 2 epochs", "more than that"))
+def _(bench):
+    train(bench, checkpoint_path=bench.checkpoint, epochs=2)
+    train(bench, checkpoint_path=bench.checkpoint, epochs=1, resume=True)
+
+
 # ------------------------------------------------------------------ calls
+
+
+@row("train-frozen", ValueError, names=("every parameter is frozen", "fcn.freeze(model.backbone)"))
+def _(bench):
+    fcn.freeze(bench.model)
+    train(bench)
+
+
+@row("transform-image-alone", ValueError, names=("transform", "two tensors", "(3, H, W)", "got Tensor"))
+def _(bench):
+    voc.VOCSegDataset(bench.folder, transform=lambda image, label: image)[0]
+
+
+@row("transform-another-size", ValueError, names=("transform", "(3, 24, 20)", "(24, 40)"))
+def _(bench):
+    voc.VOCSegDataset(bench.folder, transform=lambda image, label: (image[..., :20], label))[0]
 
 
 @row("crop-zero", ValueError, names=("crop_size", "(0, 32)", "at least 1"))

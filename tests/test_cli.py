@@ -24,7 +24,7 @@ from PIL import Image
 from voc_layout import make_folder, palette, write_pair
 
 from d2lseg import backbones, classes, cli, emojivoc, fcn, metrics, prediction, training, voc
-from d2lseg.cli import common, options, train
+from d2lseg.cli import common, losses, options, train
 from d2lseg.cli import predict as predict_command
 from d2lseg.datasets import recognise
 from d2lseg.engine import checkpoint, distributed, files
@@ -93,7 +93,7 @@ def error_of(capsys):
 
 
 def test_train_writes_everything_about_a_run(trained, folder):
-    names = {"model.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json"}
+    names = {"model.pt", "best.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json"}
     assert {path.name for path in trained.iterdir()} == names
     model = fcn.load(trained / "model.pt")
     assert model.classes == voc.VOC_CLASSES and model.arguments["backbone"] == "resnet18"
@@ -121,7 +121,7 @@ def test_train_says_what_it_does_and_what_came_out(folder, tmp_path, capsys):
         "float32, 1 CPU thread\n",
         f"pixel accuracy {last['pixel_acc']:.3f}, all background {last['baseline_acc']:.3f}",
         f"mIoU           {last['miou']:.3f}, all background {last['baseline_miou']:.3f}",
-        f"in {tmp_path / 'run'}: model.pt, checkpoint.pt, history.csv, history.png, settings.json",
+        f"in {tmp_path / 'run'}: model.pt, best.pt, checkpoint.pt, history.csv, history.png, settings.json",
     ):
         assert words in text
     assert [line.split()[0] for line in text.splitlines() if line.startswith("   ")] == ["epoch", "1", "2"]
@@ -261,9 +261,10 @@ def test_every_option_arrives(folder, tmp_path, called, monkeypatch):
     words += " --workers 0 --cache --sync-batch-norm --upsampling learned --geometry corrected --variant 16s"
     words += " --device cpu --precision float32 --threads 1 --backbone resnet50"
     assert run("train", "--data", folder, "--out", tmp_path / "run", *words.split()) == 130
-    want = {"epochs": None, "max_seconds": 120, "lr": 1e-4, "weight_decay": 0, "schedule": "poly", "seed": 5}
+    want = {"epochs": None, "max_seconds": 120, "lr": 1e-4, "schedule": "poly", "seed": 5}
     want |= {"device": torch.device("cpu"), "precision": "float32", "resume": False}
     assert {key: called["train"][key] for key in want} == want
+    assert [group["weight_decay"] for group in called["train"]["parameters"]] == [0]
     want = {"batch_size": 3, "crop_size": (64, 96), "scale": (0.5, 2), "seed": 5, "num_workers": 0}
     want |= {"cache": True, "rank": 0, "world_size": 1}
     assert {key: called["data"][key] for key in want} == want
@@ -826,13 +827,18 @@ def test_choices_and_defaults_are_those_of_the_module():
     assert set(options.VARIANTS) == set(fcn.VARIANTS) and set(options.BACKBONES) == set(backbones.BACKBONES)
     assert options.UPSAMPLINGS == fcn.UPSAMPLINGS and options.GEOMETRIES == fcn.GEOMETRIES
     assert set(options.SCHEDULES) == set(training.SCHEDULES) and set(options.PRECISIONS) == set(PRECISIONS)
+    assert set(options.LOSSES) == set(losses.LOSSES)
     assert options.WINDOWS == prediction.WINDOWS and options.FORMS == recognise.FORMS
     parse = options.make_parser().parse_args
     pairs = [
         (parse(["train", "--epochs", "1", "--out", "x"]), training.train,
-         {"lr": "lr", "weight_decay": "weight_decay", "schedule": "schedule", "seed": "seed"}),
-        (parse(["train", "--epochs", "1", "--out", "x"]), fcn.FCN,
-         {"variant": "variant", "backbone": "backbone", "upsampling": "upsampling", "geometry": "geometry"}),
+         {"lr": "lr", "schedule": "schedule", "seed": "seed"}),
+        (parse(["train", "--epochs", "1", "--out", "x"]), fcn.parameter_groups,
+         {"weight_decay": "weight_decay", "backbone_lr": "backbone_lr"}),
+        (parse(["train", "--epochs", "1", "--out", "x"]), voc.load_data_voc, {"jitter": "jitter"}),
+        (argparse.Namespace(**options.ARCHITECTURE), fcn.FCN, {name: name for name in options.ARCHITECTURE}),
+        (parse(["evaluate", "--checkpoint", "x", "--data", "x"]), training.evaluate,
+         {"tile": "tile", "overlap": "overlap"}),
         (parse(["predict", "--checkpoint", "x", "--out", "x", "x"]), prediction.predict_tiled,
          {"tile": "tile", "overlap": "overlap", "batch": "batch_size", "window": "window"}),
     ]  # fmt: skip

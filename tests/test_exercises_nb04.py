@@ -72,22 +72,6 @@ def test_wrong_heights(wrong):
     assert nb04.heights(wrong).status == "wrong"
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda h, w, m: (m - h % m, m - w % m),  # a whole multiple too many
-        lambda h, w, m: (h % m, w % m),
-        lambda h, w, m: (-w % m, -h % m),  # swapped
-        lambda h, w, m: (-h % 32, -w % 32),  # only for 32
-        lambda h, w, m: (h + -h % m, w + -w % m),  # the new size
-        lambda h, w, m: (0, 0),
-    ],
-)
-def test_wrong_paddings(wrong):
-    verdict = nb04.padding(wrong)
-    assert verdict.status == "wrong" and "image and multiples of" in verdict.message
-
-
 def sees_with(order=reversed, end=lambda k, p: k - 1 - p, pad=1):
     """The solution with one part of it changed."""
 
@@ -117,7 +101,6 @@ def test_sees_and_its_wrong_variants():
 
 def test_half_answers_are_not_yet():
     assert nb04.dense_weights(lambda C, f: (C * C, ...)).status == "not yet"
-    assert nb04.padding(lambda h, w, m: (..., 0)).status == "not yet"
     assert nb04.heights(lambda n: [...] * 6).status == "not yet"
 
 

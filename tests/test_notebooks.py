@@ -21,10 +21,12 @@ COURSE = [
     "05_training",
     "06_prediction",
     "07_skip_connections",
+    "08_real_photographs",
     "09_where_it_fails",
     "10_is_it_real",
     "11_your_own_data",
     "12_bug_hunt",
+    "13_beyond_fcn",
 ]
 
 
@@ -51,7 +53,7 @@ def code(source, tag=None, text=None):
 def first_cells(name, repo="o/n"):
     return [
         new_markdown_cell(f"# 00. Title\n\n{opening.badge(repo, name)}\n\nText."),
-        code(opening.setup(repo), "setup"),
+        code(opening.setup(repo, name), "setup"),
     ]
 
 
@@ -114,6 +116,14 @@ def test_numbers_are_found_in_cells_and_outputs_and_may_be_quoted(tmp_path):
     assert lay(tmp_path, lesson, sample_solution()) == []
 
 
+def test_an_image_with_its_caption_as_alt_text_has_no_faults(tmp_path):
+    lesson = sample_lesson()
+    described = {"data": {"image/png": "iVBO"}, "metadata": {"image/png": {"alt": "A bar."}}}
+    lesson[4].outputs.append(new_output("display_data", **described))
+    swap(5, "It is 42.", "*Figure: a bar.*")(lesson, None)
+    assert lay(tmp_path, lesson, sample_solution()) == []
+
+
 OPENINGS = {
     "the other state": lambda cells, other: cells.__setitem__(slice(None), first_cells("00_a", other)),
     "its badge": lambda cells, other: cells.__setitem__(0, first_cells("00_a", other)[0]),
@@ -138,7 +148,7 @@ def test_a_wrong_opening_is_found_in_both_states(repo, case):
 
 
 def test_an_unset_notebook_names_what_to_upload_and_no_repository():
-    badge, setup = opening.badge(None, "solutions/00_a"), opening.setup(None)
+    badge, setup = opening.badge(None, "solutions/00_a"), opening.setup(None, "solutions/00_a")
     assert badge.count("https://") == 2 and opening.UPLOAD_PAGE in badge
     assert "`notebooks/solutions/00_a.ipynb`" in badge and "`dist/d2lseg-*.whl`" in badge
     assert "`python3 tasks.py wheel`" in badge
@@ -220,6 +230,17 @@ BROKEN = {
     "tag": (lambda a, b: a[4].update(metadata={"tags": ["nbval-chek-output"]}), "unknown tags"),
     "link": (swap(3, "#your-turn", "gone.ipynb"), "gone.ipynb leads nowhere"),
     "anchor": (swap(3, "#your-turn", "#my-turn"), "to no heading"),
+    "an image without a caption": (
+        keep(output_type="display_data", data={"image/png": "iVBO"}),
+        "no '*Figure: ...*' comes after its image",
+    ),
+    "an image without alt text": (
+        lambda a, b: (
+            keep(output_type="display_data", data={"image/png": "iVBO"})(a, b),
+            swap(5, "It is 42.", "*Figure: a bar.*")(a, b),
+        ),
+        "has not its caption as alt text",
+    ),
     "size": (show("x" * 1_000_000), "over 1 MB"),
     "a number that nothing shows": (swap(5, "It is 42.", "It is 42.17."), "no cell or output shows 42.17"),
     "a number of another size": (

@@ -146,22 +146,17 @@ def test_the_smooth_window_is_the_blend_of_exercise_06_4(uneven):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "calls"),
-    [
-        (1, [(1, 3, 4, 4)] * 5 + [(1, 3, 4, 2)] + [(1, 3, 3, 4)] * 5 + [(1, 3, 3, 2)]),
-        (
-            2,
-            [(2, 3, 4, 4)] * 2
-            + [(1, 3, 4, 4), (1, 3, 4, 2), (2, 3, 3, 4), (2, 3, 3, 4)]
-            + [(1, 3, 3, 4), (1, 3, 3, 2)],
-        ),
-        (9, [(5, 3, 4, 4), (1, 3, 4, 2), (5, 3, 3, 4), (1, 3, 3, 2)]),
-    ],
+    ("batch_size", "row"),
+    [(1, [(1, 4)] * 5 + [(1, 2)]), (2, [(2, 4)] * 2 + [(1, 4), (1, 2)]), (9, [(5, 4), (1, 2)])],
 )
-def test_tiles_of_one_size_in_a_row_go_together(uneven, batch_size, calls):
+@pytest.mark.parametrize("wide", [False, True])
+def test_tiles_of_one_size_in_a_band_go_together(uneven, batch_size, row, wide):
+    """Bands lie across the image: its rows of tiles where it is tall, its columns where it is wide."""
     uneven.seen.clear()
-    prediction.predict_tiled(uneven, image(7, 22), (4, 4), 0, batch_size=batch_size, stride=1)
-    assert uneven.seen == calls
+    shape = (22, 27) if wide else (27, 22)
+    prediction.predict_tiled(uneven, image(*shape), (4, 4), 0, batch_size=batch_size, stride=1)
+    sizes = [(n, 3, along, across) for along in [4] * 6 + [3] for n, across in row]
+    assert uneven.seen == [(n, c, w, h) if wide else (n, c, h, w) for n, c, h, w in sizes]
 
 
 def test_one_tile_is_the_whole_image():

@@ -33,11 +33,32 @@ def test_the_citation_names_this_version_and_the_licences_authors():
     assert " AND ".join(citation["license"]) in PYPROJECT
 
 
-def test_the_changelog_begins_with_what_is_not_released():
+def test_changelog_module_and_citation_name_the_same_release():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
-    assert headings[0] == "[Unreleased]"
-    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
+    released = [heading for heading in headings if heading != "[Unreleased]"]
+    assert headings[headings[0] == "[Unreleased]" :] == released, "what is not released stands on top"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in released)
+    date = load("CITATION.cff")["date-released"]
+    assert released[0] == f"[{__version__}] - {date}"
+
+
+def test_the_citation_has_what_its_format_asks_for_and_nothing_else():
+    citation = load("CITATION.cff")
+    assert citation["cff-version"] == "1.2.0"
+    required = {"cff-version", "message", "title", "authors"}
+    known = required | {"type", "abstract", "version", "date-released", "license", "keywords", "url", "doi"}
+    assert required <= set(citation) <= known | {"repository-code"}
+    assert citation["type"] in ("software", "dataset")
+    assert all(isinstance(citation[name], str) for name in required - {"authors"} | {"version", "abstract"})
+
+
+def test_each_erratum_names_released_versions():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "errata.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| (\d.*) \|$", page, re.MULTILINE):
+        version, *_, fixed = row.split(" | ")
+        assert f"## [{version}] - " in changelog and (fixed == "not yet" or f"## [{fixed}]" in changelog)
 
 
 def test_ci_runs_every_lane():

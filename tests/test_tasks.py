@@ -198,9 +198,11 @@ def test_lab_and_test_share_an_environment(mini, capsys):
     assert commands.setup(mini, "lab") and installed(mini) == ["-e .[lab]"]
     assert not commands.setup(mini, "lab") and installed(mini) == []
     capsys.readouterr()
+    assert commands.setup(mini, "site") and installed(mini) == ["-e .[site]"]
+    assert "adding what builds the website" in capsys.readouterr().out
     assert commands.setup(mini, "dev") and installed(mini) == ["-r requirements.txt"]
     assert "adding the test tools" in capsys.readouterr().out
-    assert not commands.setup(mini, "dev") and not commands.setup(mini, "lab"), "dev includes lab"
+    assert not any(commands.setup(mini, extra) for extra in ("dev", "site", "lab")), "dev includes all"
     assert installed(mini) == []
 
     (mini / "pyproject.toml").write_text("# something else\n")
@@ -219,7 +221,14 @@ def test_a_stamp_that_says_something_else_does_not_count(mini, stamp):
 
 
 @pytest.mark.parametrize(
-    ("argv", "extra"), [(["lab"], "lab"), (["test"], "dev"), (["render"], "dev"), (["setup"], "dev")]
+    ("argv", "extra"),
+    [
+        (["lab"], "lab"),
+        (["test"], "dev"),
+        (["render"], "dev"),
+        (["site"], "site"),
+        (["setup"], "dev"),
+    ],
 )
 def test_each_command_installs_what_it_needs(monkeypatch, argv, extra):
     asked = []
@@ -233,12 +242,13 @@ def test_each_command_installs_what_it_needs(monkeypatch, argv, extra):
     assert asked == [extra]
 
 
-def test_requirements_are_dev_and_dev_includes_lab():
+def test_requirements_are_dev_which_includes_site_and_lab():
     assert (ROOT / "requirements.txt").read_text() == "-e .[dev]\n"
     text = (ROOT / "pyproject.toml").read_text()
     lab = text.split("\nlab = [")[1].split("\n]")[0]
     assert "jupyterlab" in lab and not any(tool in lab for tool in ("pytest", "nbval", "ruff"))
-    assert '"d2lseg[lab]"' in text.split("\ndev = [")[1].split("\n]")[0]
+    assert '"d2lseg[site]"' in text.split("\ndev = [")[1].split("\n]")[0]
+    assert '"d2lseg[lab]"' in text.split("\nsite = [")[1].split("\n]")[0]
 
 
 @pytest.mark.slow
@@ -503,27 +513,40 @@ def test_render_executes_cleans_and_writes(lessons, capsys):
     assert {p.name for p in path.parent.iterdir()} == {"01_a.ipynb", "02_b.ipynb", "solutions"}
 
 
+@pytest.mark.parametrize(
+    ("peak", "size"),
+    [
+        (853, "1 GiB"),
+        (854, "2 GiB"),
+        (1706, "2 GiB"),
+        (3413, "4 GiB"),
+        (13653, "16 GiB"),
+        (13654, "over 16 GiB"),
+    ],
+)
+def test_a_hub_holds_the_peak_and_a_fifth_more(peak, size):
+    assert render.hub_size(f"{peak:,} MiB") == size
+
+
 def test_render_keeps_time_and_memory_of_each_lesson(lessons):
     page = lessons / "docs" / "run-all.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(
-        "# Times\n\n| notebook | time | peak memory | machine |\n| --- | --- | --- | --- |\n\nEnd.\n"
+        "# Times\n\n| notebook | time | peak memory | hub | machine |\n| --- | --- | --- | --- | --- |\n"
+        "| 03_c | 2 s | 1,800 MiB | a machine of before |\n\nEnd.\n\n| other | table |\n| --- | --- |\n"
     )
     first, second = (lessons / "notebooks" / f"{name}.ipynb" for name in ("01_a", "02_b"))
     for path, seconds, memory in ((second, 61.4, 1234), (first, 5.0, 0), (second, 7.0, 90)):
         render.record(path, seconds, memory, lessons)
     render.record(lessons / "notebooks" / "solutions" / "01_a.ipynb", 1.0, 1, lessons)
     lines = page.read_text().splitlines()
-    assert lines[4].startswith("| 01_a | 5 s | not known | ") and lines[5].startswith(
-        "| 02_b | 7 s | 90 MiB | "
+    assert lines[4].startswith("| 01_a | 5 s | not known | not known | ")
+    assert lines[5].startswith("| 02_b | 7 s | 90 MiB | 1 GiB | ")
+    assert lines[6] == "| 03_c | 2 s | 1,800 MiB | 4 GiB | a machine of before |"
+    assert (
+        lines[:2] == ["# Times", ""] and lines[2].startswith("| notebook |") and lines[3].startswith("| ---")
     )
-    assert lines[:4] == [
-        "# Times",
-        "",
-        "| notebook | time | peak memory | machine |",
-        "| --- | --- | --- | --- |",
-    ]
-    assert lines[6:] == ["", "End."]
+    assert lines[7:] == ["", "End.", "", "| other | table |", "| --- | --- |"]
     assert render.peak_memory(os.getpid()) > 10 or not Path("/proc/self/status").exists()
     assert render.peak_memory(0) == 0
 
@@ -605,7 +628,7 @@ def test_repository_sets_renames_and_unsets_all(copied, capsys):
     unset = contents(copied)
     assert commands.current_repository(copied) is None
     assert commands.repository("Some-One/new.name_2", copied) == 0
-    assert "was unset and is now Some-One/new.name_2: 25 files" in capsys.readouterr().out
+    assert "was unset and is now Some-One/new.name_2: 27 files" in capsys.readouterr().out
     named = contents(copied)
     assert commands.current_repository(copied) == "Some-One/new.name_2"
     changed = {name.as_posix() for name in named if named[name] != unset[name]}

@@ -156,3 +156,21 @@ def test_impossible_states_are_refused():
         State(1, 2, 1, 1, 0, 0)
     with pytest.raises(ValueError, match=r"step must be in 0\.\.4, got 5"):
         TransposedConvExplorer(input_size=2, step=5)
+
+
+def test_the_animation_shows_each_step_once_and_stays_small():
+    state = State(input_size=2, kernel_size=3, stride=2, padding=1, step=0)
+    data = explorer.animation(state, seconds=0.5, rounds=2)
+    image = Image.open(io.BytesIO(data))
+    assert image.n_frames == 1 + 5 and image.info["loop"] == 2  # a still, then steps 0 to 4
+    drawn = [explorer.draw(State(2, 3, 2, 1, step=step)) for step in (4, 0, 1, 2, 3, 4)]
+    for k, figure in enumerate(drawn):
+        image.seek(k)
+        want = np.asarray(Image.open(io.BytesIO(explorer.png(figure))).convert("RGB")).astype(int)
+        difference = np.abs(np.asarray(image.convert("RGB")) - want).max(axis=-1)
+        assert (difference > 40).mean() < 0.005  # its palette has 64 colours
+    assert image.info["duration"] == 1500 and len(data) < 500_000
+
+
+def test_the_animation_of_notebook_01_is_under_500_kb():
+    assert len(explorer.animation(State(3, 3, 2, 1))) < 500_000

@@ -1,4 +1,4 @@
-"""The commands behind ``tasks.py``: set up, open, test, render, pack, rename. Standard library only.
+"""The commands behind ``tasks.py``: set up, open, test, render, pack, and more. Standard library only.
 
 Each command works from any folder, because it goes to the repository root first. What a reader can fix
 stops a command with one sentence (``Stop``) and exit status 2; a failed check gives exit status 1.
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tools import opening, torch_build
@@ -34,8 +34,9 @@ CELL_TIMEOUT = 900  # seconds; notebook 05 trains for minutes in one cell
 DISK_GB = {"cpu": 3, "default": 8 if sys.platform == "linux" else 3}
 
 # What pip is told to install, and which extras an environment has that was made for one of them.
-REQUIREMENTS = {"lab": ("-e", ".[lab]"), "dev": ("-r", "requirements.txt")}
-INCLUDES = {"lab": ("lab",), "dev": ("lab", "dev")}
+REQUIREMENTS = {"lab": ("-e", ".[lab]"), "site": ("-e", ".[site]"), "dev": ("-r", "requirements.txt")}
+INCLUDES = {"lab": ("lab",), "site": ("lab", "site"), "dev": ("lab", "site", "dev")}
+ADDITIONS = {"site": "what builds the website", "dev": "the test tools"}  # to a smaller environment
 
 
 class Stop(Exception):
@@ -195,14 +196,18 @@ def torch_choice(root: Path) -> torch_build.Choice | None:
     """Choose the build of PyTorch to install; None where nothing is to be chosen."""
     if torch_version(root):
         return None
-    system = platform.system()
-    settings = torch_build.pip_settings(ask_venv(root, "-m", "pip", "config", "list"))
+    return build_for(ask_venv(root, "-m", "pip", "config", "list"), torch_build.has_gpu)
+
+
+def build_for(listing: str, has_gpu: Callable[[str], bool]) -> torch_build.Choice | None:
+    """Choose the build of PyTorch by pip's own list of its settings, and by whether there is a GPU."""
+    system, settings = platform.system(), torch_build.pip_settings(listing)
     try:
         return torch_build.choose(
             system,
             os.environ,
             settings,
-            lambda: torch_build.has_gpu(system),
+            lambda: has_gpu(system),
             lambda index: torch_build.answers(index, settings.get("proxy", "")),
         )
     except ValueError as error:
@@ -245,7 +250,8 @@ def setup(root: Path = ROOT, extra: str = "dev") -> bool:
     root
         The repository.
     extra
-        "lab" for what a learner needs, "dev" for that and the test tools.
+        "lab" for what a learner needs, "site" for that and what builds the website, "dev" for both and the
+        test tools.
 
     Returns
     -------
@@ -267,7 +273,7 @@ def setup(root: Path = ROOT, extra: str = "dev") -> bool:
         print("Set-up: making .venv and installing; the first time takes some minutes.", flush=True)
         make_venv(root)
     elif digest == wanted:
-        print("Set-up: adding the test tools.", flush=True)
+        print(f"Set-up: adding {ADDITIONS[extra]}.", flush=True)
     elif digest:
         print("Set-up: the requirements have changed, installing again.", flush=True)
     else:
@@ -405,7 +411,28 @@ def test(root: Path = ROOT) -> int:
 def render(names: Sequence[str], root: Path = ROOT) -> int:
     """Execute notebooks in place from clean kernels, all of them or those named."""
     setup(root)
-    command = [str(venv_python(root)), str(root / "tools" / "render.py"), *names]
+    command = [str(venv_python(root)), "-m", "tools.render", *names]
+    return subprocess.run(command, cwd=root, env=environment(root)).returncode
+
+
+def classroom(arguments: Sequence[str], root: Path = ROOT) -> int:
+    """Run a command for instructors, in the folder where it was called: its arguments name folders."""
+    setup(root, "lab")
+    env = environment(root) | {"PYTHONPATH": str(root)}
+    return subprocess.run([venv_python(root), "-m", "tools.classroom", *arguments], env=env).returncode
+
+
+def site(root: Path = ROOT) -> int:
+    """Build the website into ``build/html``."""
+    setup(root, "site")
+    command = [str(venv_python(root)), "-m", "tools.website"]
+    return subprocess.run(command, cwd=root, env=environment(root)).returncode
+
+
+def slides(names: Sequence[str], root: Path = ROOT) -> int:
+    """Make the slides of the notebooks, all of them or those named, from their stored outputs."""
+    setup(root)
+    command = [str(venv_python(root)), "-m", "tools.slides", *names]
     return subprocess.run(command, cwd=root, env=environment(root)).returncode
 
 
@@ -463,6 +490,70 @@ def wheel(root: Path = ROOT) -> int:
     ready = usable(root) and (root / ".venv" / "setup-stamp").exists()
     built = build_wheel(root, root / "dist", venv_python(root) if ready else sys.executable, not ready)
     print(built.relative_to(root).as_posix())
+    return 0
+
+
+# --- wheelhouse ---------------------------------------------------------------------------------------------
+
+WHEELHOUSE_PAGE = """\
+The course without a network
+
+This folder holds all that the course needs, for {system} and Python {python}. For another system, or another
+version of Python, make a folder of its own there: python3 tasks.py wheelhouse
+
+Copy it and the course's folder to a computer. There, in the course's folder, this opens the first notebook:
+
+    PIP_NO_INDEX=1 PIP_FIND_LINKS=/path/to/wheelhouse python3 tasks.py lab
+
+On Windows, in PowerShell:
+
+    $env:PIP_NO_INDEX = 1; $env:PIP_FIND_LINKS = "D:/path/to/wheelhouse"; py tasks.py lab
+
+Or without the course's folder, into any environment:
+
+    pip install --no-index --find-links /path/to/wheelhouse "d2lseg[lab]"
+"""
+
+
+def pip_wheel(folder: Path, *arguments: str | Path) -> None:
+    """Collect packages and all that they need as wheels in a folder."""
+    command = [sys.executable, "-m", "pip", "wheel", "--wheel-dir", folder, *arguments]
+    with tempfile.TemporaryDirectory() as temporary:
+        log = Path(temporary, "pip.log")
+        status = subprocess.run([*command, "--log", log]).returncode
+        if status:
+            trouble = pip_trouble(log.read_text(encoding="utf-8", errors="replace") if log.exists() else "")
+            raise Stop(f"The wheelhouse is not complete (pip's exit status is {status}): {trouble}.")
+
+
+def torch_pins(folder: Path) -> list[str]:
+    """Give the versions of PyTorch's wheels in a folder as requirements, such as ``torch==2.11.0+cpu``."""
+    names = [path.name.split("-") for path in sorted(folder.glob("torch*.whl"))]
+    return [f"{name}=={version.replace('%2B', '+')}" for name, version, *_ in names]
+
+
+def wheelhouse(root: Path = ROOT) -> int:
+    """Collect the course and all that a learner needs in ``dist/wheelhouse``; this needs no ``.venv``.
+
+    Where a choice exists PyTorch is its CPU build: the computers of a room need not have this one's GPU.
+    """
+    folder = root / "dist" / "wheelhouse"
+    listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
+    choice = build_for(listing.stdout, lambda system: False)
+    shutil.rmtree(folder, ignore_errors=True)
+    course = build_wheel(root, folder, sys.executable, isolated=True)
+    if choice:
+        print(f"PyTorch: {choice.build} build, because {choice.why}.", flush=True)
+    if choice and choice.build == "cpu":
+        pip_wheel(folder, "torch", "torchvision", "--index-url", choice.index)
+    # Pinned, because pip would prefer a newer build of the other kind. An editable install needs setuptools.
+    wanted = [f"{course}[lab]", "setuptools>=77", "wheel", *torch_pins(folder)]
+    pip_wheel(folder, *wanted, "--find-links", folder)
+    page = WHEELHOUSE_PAGE.format(system=platform.system(), python=platform.python_version())
+    (folder / "README.txt").write_text(page, encoding="utf-8")
+    wheels = list(folder.glob("*.whl"))
+    size = sum(path.stat().st_size for path in wheels) / 1e6
+    print(f"{folder.relative_to(root).as_posix()}: {len(wheels)} wheels, {size:.0f} MB")
     return 0
 
 
@@ -582,12 +673,23 @@ def parser() -> argparse.ArgumentParser:
     sub.add_parser("test", help="install what is missing, then run all checks, tests and notebooks")
     rendering = sub.add_parser("render", help="execute the notebooks in place from clean kernels")
     rendering.add_argument("names", nargs="*", metavar="NAME", help="such as 03 or solutions/03; default all")
+    sub.add_parser("site", help="build the website into build/html from the notebooks' stored outputs")
+    making = sub.add_parser("slides", help="make the slides from the notebooks' stored outputs")
+    making.add_argument("names", nargs="*", metavar="NAME", help="such as 03; default all")
     sub.add_parser("wheel", help="build the module's wheel into dist, for Colab")
+    sub.add_parser(
+        "wheelhouse", help="collect what an installation without a network needs in dist/wheelhouse"
+    )
     naming = sub.add_parser("repository", help="set the GitHub repository in pyproject and all notebooks")
     state = naming.add_mutually_exclusive_group()
     state.add_argument("name", nargs="?", metavar="OWNER/NAME", help="default: that of the git remote origin")
     state.add_argument("--unset", action="store_true", help="on Colab, files are uploaded instead")
     state.add_argument("--check", action="store_true", help="compare it with GITHUB_REPOSITORY (in CI)")
+    sub.add_parser(
+        "classroom",
+        help="for instructors: student copies, collecting, grading (--help after it)",
+        add_help=False,
+    )
     sub.add_parser("setup", help="make .venv and install, with the test tools; nothing more")
     return top
 
@@ -606,13 +708,17 @@ def main(argv: Sequence[str]) -> int:
         The exit status: 0 good, 1 a check failed, 2 could not be done, 130 stopped with Ctrl-C.
     """
     options, extra = parser().parse_known_args(argv)
-    if extra and options.command != "lab":
+    if extra and options.command not in ("lab", "classroom"):
         parser().error(f"unknown: {' '.join(extra)}")
     commands = {
         "lab": lambda: lab(extra),
         "test": test,
         "render": lambda: render(options.names),
+        "classroom": lambda: classroom(extra),
+        "site": site,
+        "slides": lambda: slides(options.names),
         "wheel": wheel,
+        "wheelhouse": wheelhouse,
         "repository": lambda: repository_command(options),
         "setup": lambda: print("Set-up: done." if setup() else "Set-up: nothing has changed."),
     }

@@ -1,6 +1,8 @@
 """Execute notebooks in place from clean kernels and clean their outputs; ``tasks.py render`` runs this.
 
-The time and the peak memory of each lesson go into the table of ``docs/run-all.md``.
+The time and the peak memory of each lesson go into the table of ``docs/run-all.md``. With ``--captions``, as
+in ``python -m tools.render --captions 03``, nothing is executed: only the alt texts of kept images are
+written anew, after a change to a caption.
 
 It needs packages of the environment (nbclient, nbformat), so it is separate from ``commands.py``. If a
 notebook raises, or if its outputs reveal where they were made, its file stays unchanged.
@@ -23,9 +25,12 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
+from tools import captions, opening
+
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 900  # seconds
 LARGEST = 1_000_000  # bytes of a notebook's file
+HUB_SIZES = (1, 2, 4, 8, 16)  # GiB for one user
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -117,6 +122,20 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {'bf16' if bf16 else 'no bf16'}"
 
 
+def hub_size(memory: str) -> str:
+    """Name the smallest memory, of those usual on a hub, that holds a peak in MiB and a fifth more."""
+    if not memory.endswith(" MiB"):
+        return "not known"
+    needed = int(memory.removesuffix(" MiB").replace(",", "")) * 1.2 / 1024
+    return next((f"{size} GiB" for size in HUB_SIZES if needed <= size), f"over {HUB_SIZES[-1]} GiB")
+
+
+def row(line: str) -> str:
+    """Give a row of the table with its column about hubs, which depends on the peak memory alone."""
+    name, seconds, memory, *_, where = (part.strip() for part in line.strip("|").split("|"))
+    return f"| {name} | {seconds} | {memory} | {hub_size(memory)} | {where} |"
+
+
 def record(path: Path, seconds: float, memory: int, root: Path = ROOT) -> None:
     """Write a lesson's row into the table of ``docs/run-all.md``, in the place of an older one."""
     page = root / "docs" / "run-all.md"
@@ -124,18 +143,22 @@ def record(path: Path, seconds: float, memory: int, root: Path = ROOT) -> None:
         return
     lines = page.read_text(encoding="utf-8").splitlines()
     start = f"| {path.stem} |"
-    row = f"{start} {seconds:.0f} s | {f'{memory:,} MiB' if memory else 'not known'} | {machine()} |"
-    last = max(i for i, line in enumerate(lines) if line.startswith("|"))
-    table = [line for line in lines[: last + 1] if not line.startswith(start)] + [row]
+    new = f"{start} {seconds:.0f} s | {f'{memory:,} MiB' if memory else 'not known'} | {machine()} |"
+    last = next(i for i, line in enumerate(lines) if line.startswith("| ---"))
+    while last + 1 < len(lines) and lines[last + 1].startswith("|"):
+        last += 1
+    table = [line for line in lines[: last + 1] if not line.startswith(start)] + [new]
     rows = sorted(line for line in table if re.match(r"\| \d\d_", line))
     head = [line for line in table if line not in rows]
-    page.write_text("\n".join([*head, *rows, *lines[last + 1 :]]) + "\n", encoding="utf-8")
+    page.write_text("\n".join([*head, *map(row, rows), *lines[last + 1 :]]) + "\n", encoding="utf-8")
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
     """Remove, in place, what should not be saved: widget state and views, timings, warnings and versions."""
+    gpu = opening.GPU if "accelerator" in notebook.metadata else {}
     notebook.metadata = nbformat.from_dict(
         {
+            **gpu,
             "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
         }
@@ -231,10 +254,18 @@ def render(path: Path, root: Path = ROOT) -> float:
     memory = execute(notebook, path)
     seconds = time.monotonic() - start
     clean(notebook)
+    captions.describe(notebook)
     inspect(notebook, path, root)
     write(notebook, path)
     record(path, seconds, memory, root)
     return seconds
+
+
+def describe(path: Path) -> None:
+    """Write the alt texts of the images that a notebook keeps, without running it."""
+    notebook = nbformat.read(path, as_version=4)
+    captions.describe(notebook)
+    write(notebook, path)
 
 
 def main(names: Sequence[str], root: Path = ROOT) -> int:
@@ -243,7 +274,7 @@ def main(names: Sequence[str], root: Path = ROOT) -> int:
     Parameters
     ----------
     names
-        As in `choose`.
+        As in `choose`; ``"--captions"`` among them writes only the alt texts.
     root
         The repository.
 
@@ -254,10 +285,14 @@ def main(names: Sequence[str], root: Path = ROOT) -> int:
     """
     failed = 0
     try:
-        paths = choose(names, root)
+        paths = choose([name for name in names if name != "--captions"], root)
     except RenderError as error:
         print(error, file=sys.stderr)
         return 2
+    if "--captions" in names:
+        for path in paths:
+            describe(path)
+        return 0
     for path in paths:
         label = path.relative_to(root / "notebooks").as_posix()
         try:

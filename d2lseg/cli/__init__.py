@@ -1,4 +1,4 @@
-"""The command line: ``python -m d2lseg train``, ``evaluate``, ``predict``, ``doctor`` and ``data``.
+"""The command line: ``python -m d2lseg train``, ``evaluate``, ``predict``, ``export``, ``doctor``, ``data``.
 
 `options` defines what each command accepts. A command is a module of the same name with a function ``run``,
 imported when it is called, so that ``--help`` need not wait for torch.

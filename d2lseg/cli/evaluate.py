@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> int:
         bad = bad_images(options, folder, table, (options.split,))
         images = voc.VOCSegDataset(folder, options.split, classes=table, skip_bad=bad)
         share = voc.whole_images(images, options.workers, here.ranks.rank, here.ranks.world_size)
-        matrix = training.evaluate(model, share, here.device, here.precision)
+        tiles = tuple(options.tile), options.overlap
+        matrix = training.evaluate(model, share, here.device, here.precision, *tiles)
         result = _result(matrix, images.classes) | {"settings": _settings(options, len(images), here)}
         if options.json and here.ranks.first:
             files.write_json(options.json, result)
@@ -74,6 +75,8 @@ def _settings(options: argparse.Namespace, images: int, here: Machine) -> dict[s
         "data": options.data,
         "split": options.split,
         "images": images,
+        "tile": list(options.tile),
+        "overlap": options.overlap,
         "device": here.device.type,
         "precision": here.precision,
         "versions": {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from .readers import not_negative, old_to_new, positive, share, whole
+from .readers import below_one, not_negative, old_to_new, positive, share, whole
 
 PROGRAM = "python -m d2lseg"
 
@@ -22,6 +22,10 @@ SCHEDULES = ("one_cycle", "poly")
 PRECISIONS = ("bf16", "fp16", "float32")
 WINDOWS = ("flat", "smooth")
 FORMS = ("labelme", "coco", "pairs")
+LOSSES = ("ce", "ce+dice")
+FROZEN = ("backbone", "batch-norm")
+OUTPUTS = ("classes", "logits")
+ARCHITECTURE = {"variant": "32s", "backbone": "resnet18", "upsampling": "bilinear", "geometry": "textbook"}
 
 Add = Callable[..., argparse.Action]  # the method add_argument of a parser or a group
 AddParser = Callable[..., argparse.ArgumentParser]  # the method add_parser
@@ -46,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_train, _add_evaluate, _add_predict, _add_doctor, _add_data):
+    for add in (_add_train, _add_evaluate, _add_predict, _add_export, _add_doctor, _add_data):
         add(commands.add_parser)
     return parser
 
@@ -101,6 +105,14 @@ def _add_seed(add: Add, help: str) -> None:
     add("--seed", type=whole(0), default=0, metavar="S", help=f"{help} {DEFAULT}")
 
 
+def _add_tiles(add: Add) -> None:
+    """Add how to cut large images."""
+    tile = "Cut larger images into tiles of this size in pixels. (default: 768 768)"
+    _add_size(add, "--tile", tile, default=(768, 768))
+    overlap = f"How many pixels neighbouring tiles share. {DEFAULT}"
+    add("--overlap", type=whole(0), default=128, metavar="N", help=overlap)
+
+
 def _add_machine(add: Add) -> None:
     """Add where and how to compute."""
     devices = "cpu, cuda, cuda:1 (the second GPU) or mps"
@@ -122,12 +134,13 @@ def _add_train(add_parser: AddParser) -> None:
         "Train a network, and write it, its scores and what is needed to resume into a folder.\n"
         f"On several GPUs: torchrun --nproc-per-node=4 {PROGRAM.removeprefix('python ')} train ...",
         f"  {PROGRAM} train --data emojivoc --variant 8s --epochs 7 --out runs/first\n"
-        "  and, if it was interrupted, the same with --resume",
+        "  and, if it was interrupted, the same with --resume\n"
+        f"  {PROGRAM} train --data data/mine --init photos --epochs 30 --lr 5e-4 --out runs/mine",
     )
     data = command.add_argument_group("data")
     _add_training_data(data.add_argument)
     _add_check(data.add_mutually_exclusive_group().add_argument)
-    _add_model(command.add_argument_group("model").add_argument)
+    _add_model(command.add_argument_group("model"))
     training = command.add_argument_group("training")
     length = training.add_mutually_exclusive_group(required=True).add_argument
     length("--epochs", type=positive, metavar="N", help="Passes over the images; 0.5 is half a pass.")
@@ -145,28 +158,47 @@ def _add_training_data(add: Add) -> None:
     _add_size(add, "--crop", f"The size in pixels of the random crop taken from each image. {crop}")
     scale = "Resize each image by a random factor between these before the crop. (default: not at all)"
     add("--scale", type=positive, nargs=2, metavar=("LOW", "HIGH"), help=scale)
+    jitter = "Change brightness, contrast and saturation at random, this strongly; 0.4 is usual."
+    add("--jitter", type=below_one, default=0.0, metavar="STRENGTH", help=f"{jitter} {DEFAULT}")
     _add_workers(add)
     add("--cache", action="store_true", help="Keep all images in memory after they have been read.")
 
 
-def _add_model(add: Add) -> None:
+def _add_model(group: argparse._ArgumentGroup) -> None:
     """Add what to train."""
-    variant = f"The stride of the finest map that is scored: 8s draws finer outlines. {DEFAULT}"
-    add("--variant", choices=VARIANTS, default="32s", help=variant)
-    backbone = f"The classifier that the network is built on. {DEFAULT}"
-    add("--backbone", choices=BACKBONES, default="resnet18", help=backbone)
+    add, start = group.add_argument, group.add_mutually_exclusive_group().add_argument
+    init = "Start from this network: its backbone, and its score layers if the classes are the same."
+    start("--init", metavar="FILE|photos|emoji", help=f"{init} What is left out is printed.")
     weights = "Start the backbone from ImageNet weights (downloaded once) or a file in torchvision's format."
-    add("--weights", metavar="imagenet|FILE", help=f"{weights} (default: random weights)")
+    start("--weights", metavar="imagenet|FILE", help=f"{weights} (default: random weights)")
+    variant = "The stride of the finest map that is scored: 8s draws finer outlines."
+    add("--variant", choices=VARIANTS, help=f"{variant} {_like_init('variant')}")
+    backbone = "The classifier that the network is built on."
+    add("--backbone", choices=BACKBONES, help=f"{backbone} {_like_init('backbone')}")
     upsampling = "How to enlarge scores: fixed, learned from a bilinear start, or from a random one."
-    add("--upsampling", choices=UPSAMPLINGS, default="bilinear", help=f"{upsampling} {DEFAULT}")
-    geometry = f"Place each cell on its block of pixels, or where it really looks. {DEFAULT}"
-    add("--geometry", choices=GEOMETRIES, default="textbook", help=geometry)
+    add("--upsampling", choices=UPSAMPLINGS, help=f"{upsampling} {_like_init('upsampling')}")
+    geometry = "Place each cell on its block of pixels, or where it really looks."
+    add("--geometry", choices=GEOMETRIES, help=f"{geometry} {_like_init('geometry')}")
+    freeze = "Keep the backbone as it is, or its batch normalisation alone, for batches of a few images."
+    one = {"nargs": "?", "const": "backbone", "metavar": "backbone|batch-norm"}
+    add("--freeze", choices=FROZEN, help=f"{freeze} Alone, it means the backbone.", **one)
+
+
+def _like_init(name: str) -> str:
+    """Say what is chosen by default."""
+    return f"(default: {ARCHITECTURE[name]}, or that of --init)"
 
 
 def _add_training(add: Add) -> None:
     """Add how to train, and where to write the results."""
     rate = f"The peak learning rate; with ImageNet weights, start with 2e-4. {DEFAULT}"
     add("--lr", type=positive, default=2e-3, metavar="RATE", help=rate)
+    backbone_rate = "The peak learning rate of the backbone, if it differs; a tenth of --lr is usual."
+    add("--backbone-lr", type=positive, metavar="RATE", help=backbone_rate)
+    loss = f"Cross-entropy, or cross-entropy and Dice, which helps small classes. {DEFAULT}"
+    add("--loss", choices=LOSSES, default="ce", help=loss)
+    weights = "How much a pixel of each class counts: balanced, the rarer the more, or a file with a line"
+    add("--class-weights", metavar="balanced|FILE", help=f"{weights} NAME WEIGHT for each class.")
     decay = f"How strongly AdamW pulls the weights towards zero. {DEFAULT}"
     add("--weight-decay", type=not_negative, default=1e-2, metavar="RATE", help=decay)
     schedule = f"How the learning rate changes: up and then down, or only down. {DEFAULT}"
@@ -174,9 +206,10 @@ def _add_training(add: Add) -> None:
     _add_seed(add, "Of all randomness: the same seed gives the same weights.")
     sync = "On several GPUs, compute batch normalisation over the images of all of them."
     add("--sync-batch-norm", action="store_true", help=sync)
-    out = "The folder for model.pt, checkpoint.pt, history and settings."
+    out = "The folder for model.pt, best.pt, checkpoint.pt, history and settings."
     add("--out", required=True, metavar="DIR", help=out)
-    resume = "Resume from DIR/checkpoint.pt; if there is none, start from the beginning."
+    resume = "Resume from DIR/checkpoint.pt, for more epochs if --epochs is larger than it was; if there is"
+    resume += " none, start from the beginning."
     add("--resume", action="store_true", help=resume)
 
 
@@ -195,6 +228,7 @@ def _add_evaluate(add_parser: AddParser) -> None:
     split = f"The list in the folder's ImageSets/Segmentation to score. {DEFAULT}"
     add("--split", default="val", metavar="NAME", help=split)
     add("--json", metavar="FILE", help="Write the scores, and what they were measured on, to this file.")
+    _add_tiles(add)
     _add_check(command.add_mutually_exclusive_group().add_argument)
     _add_workers(add)
     _add_machine(command.add_argument_group("machine").add_argument)
@@ -216,15 +250,29 @@ def _add_predict(add_parser: AddParser) -> None:
     add("images", nargs="+", metavar="IMAGE", help="Image files, or folders: all images directly inside.")
     out = f"The folder for the results; those of an earlier run are replaced. {DEFAULT}"
     add("--out", default="predictions", metavar="DIR", help=out)
-    tile = "Cut larger images into tiles of this size in pixels. (default: 768 768)"
-    _add_size(add, "--tile", tile, default=(768, 768))
-    overlap = f"How many pixels neighbouring tiles share. {DEFAULT}"
-    add("--overlap", type=whole(0), default=128, metavar="N", help=overlap)
+    _add_tiles(add)
     batch = f"How many tiles to compute at once; more is faster on a GPU. {DEFAULT}"
     add("--batch", type=whole(1), default=1, metavar="N", help=batch)
     window = f"How to join tiles: by a plain mean, or fading towards each tile's edge. {DEFAULT}"
     add("--window", choices=WINDOWS, default="flat", help=window)
     _add_machine(command.add_argument_group("machine").add_argument)
+
+
+def _add_export(add_parser: AddParser) -> None:
+    command = _command(
+        add_parser,
+        "export",
+        "write a network as an ONNX file",
+        "Write a network as an ONNX file that takes uint8 RGB images (N, 3, H, W) of any size, and compare\n"
+        "it with PyTorch at three sizes before it is put in place. It needs three packages:\n"
+        'pip install "d2lseg[export]", or pip install onnx onnxscript onnxruntime.',
+        f"  {PROGRAM} export --checkpoint runs/first/best.pt --out model.onnx",
+    )
+    add = command.add_argument
+    _add_checkpoint(add)
+    add("--out", required=True, metavar="FILE", help="The file to write; an older one is replaced.")
+    output = "Whether it gives the best class of each pixel, uint8 (N, H, W), or float32 logits (N, C, H, W)."
+    add("--output", choices=OUTPUTS, default="classes", help=f"{output} {DEFAULT}")
 
 
 def _add_doctor(add_parser: AddParser) -> None:

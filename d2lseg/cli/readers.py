@@ -35,6 +35,7 @@ def _number(words: str, in_range: Callable[[float], bool]) -> Callable[[str], fl
 
 positive = _number("above 0", lambda number: 0 < number < math.inf)
 not_negative = _number("of at least 0", lambda number: 0 <= number < math.inf)
+below_one = _number("of at least 0 and below 1", lambda number: 0 <= number < 1)
 share = _number("above 0 and below 1", lambda number: 0 < number < 1)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from matplotlib.figure import Figure
+from torch import nn
 from torch.utils.data import DataLoader
 
 from .. import __version__, backbones, fcn, voc
@@ -20,8 +23,9 @@ from ..engine import distributed, files
 from ..engine.devices import set_seed
 from ..engine.history import History
 from ..training import train
-from . import INTERRUPTED
-from .common import Machine, bad_images, class_list, dataset, left_out, machine
+from . import INTERRUPTED, losses
+from .common import Machine, bad_images, class_list, dataset, left_out, machine, trained_model
+from .options import ARCHITECTURE
 
 # the settings that a resumed run must keep, besides those that `training.train` itself checks
 FIXED = (
@@ -35,7 +39,10 @@ FIXED = (
     "scale",
     "sync_batch_norm",
 )
-WRITTEN = ("model.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json")
+# further ones, and what stands for them in the settings of older runs
+FIXED_LATER = {"init": None, "freeze": None, "backbone_lr": None, "loss": "ce", "class_weights": None}
+FIXED_LATER |= {"jitter": 0.0}
+WRITTEN = ("model.pt", "best.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,15 +54,18 @@ def run(options: argparse.Namespace) -> int:
         folder = dataset(options.data)
         table = class_list(folder, options.classes)
         options.crop = options.crop or ((160, 224) if options.data == "emojivoc" else (320, 480))
+        source = None if options.init is None else trained_model(options.init, torch.device("cpu"))
+        _complete(options, source)
         bad = bad_images(options, folder, table, ("train", "val"))
         loaders = _loaders(options, folder, table, here, bad)
         # in turns, because the first process may have to download the weights
         model = distributed.in_turns(lambda: _model(options, table, here))
+        left = fcn.start_from(model, source) if source else []
         settings = _settings(options, table, here)
         if here.ranks.first:
             _keep_settings(out / "settings.json", settings, resumed=(out / "checkpoint.pt").is_file())
-        here.say(*_description(options, folder, loaders, model, here))
-        history = _train(options, model, loaders, here)
+        here.say(*_description(options, folder, loaders, model, left, here))
+        history = _train(options, model, loaders, here, settings)
         if here.ranks.first:
             with _uninterrupted(history.interrupted):
                 _write_results(out, model, history, settings)
@@ -73,6 +83,20 @@ def _check_out(out: Path, resume: bool) -> None:
         )
 
 
+def _complete(options: argparse.Namespace, source: fcn.FCN | None) -> None:
+    """Fill in the architecture that was left to ``--init``, and refuse options that contradict each other."""
+    for name, default in ARCHITECTURE.items():
+        if getattr(options, name) is None:
+            setattr(options, name, source.arguments.get(name, default) if source else default)
+    if source and options.backbone != source.arguments["backbone"]:
+        raise ValueError(
+            f"--init {options.init}: a network on {source.arguments['backbone']}, which is not --backbone "
+            f"{options.backbone}; leave --backbone out"
+        )
+    if options.freeze == "backbone" and options.backbone_lr:
+        raise ValueError("--backbone-lr has no meaning with a frozen backbone; give one of them")
+
+
 def _loaders(
     options: argparse.Namespace, folder: Path, table: ClassList, here: Machine, bad: dict[str, str]
 ) -> tuple[DataLoader, DataLoader]:
@@ -85,6 +109,7 @@ def _loaders(
         seed=options.seed,
         cache=options.cache,
         scale=tuple(options.scale) if options.scale else None,
+        jitter=options.jitter,
         classes=table,
         rank=here.ranks.rank,
         world_size=here.ranks.world_size,
@@ -104,7 +129,11 @@ def _model(options: argparse.Namespace, table: ClassList, here: Machine) -> fcn.
         options.weights,
         table,
     )
-    return distributed.synchronize_batch_norm(model, here.device) if options.sync_batch_norm else model
+    if options.sync_batch_norm:
+        model = distributed.synchronize_batch_norm(model, here.device)
+    if options.freeze:
+        fcn.freeze(model.backbone, nn.Module if options.freeze == "backbone" else fcn.BATCH_NORM)
+    return model
 
 
 def _settings(options: argparse.Namespace, table: ClassList, here: Machine) -> dict[str, Any]:
@@ -124,7 +153,9 @@ def _keep_settings(path: Path, settings: dict[str, Any], resumed: bool) -> None:
         return
     try:
         before = json.loads(files.read_text(path))
-        others = [f"{k}={before[k]!r} (now {settings[k]!r})" for k in FIXED if before[k] != settings[k]]
+        before = FIXED_LATER | before
+        fixed = (*FIXED, *FIXED_LATER)
+        others = [f"{k}={before[k]!r} (now {settings[k]!r})" for k in fixed if before[k] != settings[k]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: damaged ({error!r}); delete it to resume without this check") from error
     if others:
@@ -139,6 +170,7 @@ def _description(
     folder: Path,
     loaders: tuple[DataLoader, DataLoader],
     model: fcn.FCN,
+    left: list[str],
     here: Machine,
 ) -> list[str]:
     """Return lines on what will be trained, and how."""
@@ -146,6 +178,8 @@ def _description(
     images = f"{len(train_set)} training and {len(val_set)} validation images"
     title = f"FCN-{options.variant} on {backbones.design(options.backbone).title}"
     start = {None: "random weights", "imagenet": "ImageNet weights"}.get(options.weights, options.weights)
+    start = f"weights of {options.init}" if options.init else start
+    start += f", {options.freeze} frozen" if options.freeze else ""
     count = fcn.parameter_counts(model)["total"]
     length = f"{options.epochs:g} epochs" if options.epochs else f"{options.minutes:g} minutes"
     lines = [
@@ -155,6 +189,8 @@ def _description(
         f"{options.lr:g} ({options.schedule}), seed {options.seed}",
         f"machine   {here}",
     ]
+    if left:
+        lines[2:2] = [f"          left out of {options.init}: {', '.join(left)}"]
     path = Path(options.out) / "checkpoint.pt"
     if options.resume and path.is_file():
         lines += [f"resuming from {path}", str(History())]  # the table's head, whose rows follow
@@ -162,7 +198,11 @@ def _description(
 
 
 def _train(
-    options: argparse.Namespace, model: fcn.FCN, loaders: tuple[DataLoader, DataLoader], here: Machine
+    options: argparse.Namespace,
+    model: fcn.FCN,
+    loaders: tuple[DataLoader, DataLoader],
+    here: Machine,
+    settings: dict[str, Any],
 ) -> History:
     """Call `training.train`."""
     return train(
@@ -171,14 +211,24 @@ def _train(
         epochs=options.epochs,
         max_seconds=60 * options.minutes if options.minutes else None,
         lr=options.lr,
-        weight_decay=options.weight_decay,
+        parameters=fcn.parameter_groups(model, options.backbone_lr, options.weight_decay),
+        loss=losses.loss(options, cast(voc.VOCSegDataset, loaders[0].dataset)),
         device=here.device,
         precision=here.precision,
         schedule=options.schedule,
         seed=options.seed,
         checkpoint_path=Path(options.out) / "checkpoint.pt",
         resume=options.resume,
+        after_epoch=partial(keep_best, Path(options.out), settings),
     )
+
+
+def keep_best(out: Path, settings: dict[str, Any], model: nn.Module, history: History) -> None:
+    """Write the table of all epochs so far, and the network if its mIoU is the best of them."""
+    history.write_csv(out / "history.csv")
+    mious = [-1.0 if math.isnan(row["miou"]) else row["miou"] for row in history.rows]
+    if mious[-1] > max(mious[:-1], default=-2.0):
+        fcn.save(cast(fcn.FCN, model), out / "best.pt", settings=settings, rows=history.rows)
 
 
 @contextmanager
@@ -198,6 +248,7 @@ def _write_results(out: Path, model: fcn.FCN, history: History, settings: dict[s
     """Write the network without its optimizer, and what was measured after each epoch."""
     notes = {"settings": settings, "rows": history.rows, "interrupted": history.interrupted}
     fcn.save(model, out / "model.pt", **notes)
+    files.write_json(out / "settings.json", settings)  # a resumed run may be longer than it was
     if history.rows:
         history.write_csv(out / "history.csv")
         with files.written_whole(out / "history.png") as file:
@@ -214,6 +265,9 @@ def _end(out: Path, history: History) -> list[str]:
             f"  pixel accuracy {row['pixel_acc']:.3f}, all background {row['baseline_acc']:.3f}",
             f"  mIoU           {row['miou']:.3f}, all background {row['baseline_miou']:.3f}",
         ]
+        best = max(history.rows, key=lambda row: -1.0 if math.isnan(row["miou"]) else row["miou"])
+        if best is not row and (out / "best.pt").is_file():
+            lines.append(f"best.pt is the network after epoch {best['epoch']}, mIoU {best['miou']:.3f}")
     names = [name for name in WRITTEN if (out / name).is_file()]
     lines.append(f"in {out}: {', '.join(names)}")
     if history.interrupted:

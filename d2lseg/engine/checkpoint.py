@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from .files import check_file, user_path, written_whole
 
@@ -18,6 +20,8 @@ FORMAT = "d2lseg-1"
 EXPECTED = "expected a file that d2lseg has written. Copy it anew, or train again"
 # What version 0.1 called things, in a model's arguments and at the start of its tensors' names.
 OLD_NAMES = {"trunk": "backbone"}
+PLAIN = (type(None), bool, int, float, str, Tensor, nn.Parameter)  # types of notes
+COMPILED = "_orig_mod"  # under this name torch.compile keeps the model, or the part of one, that it compiled
 
 
 @runtime_checkable
@@ -28,6 +32,68 @@ class Described(Protocol):
     classes: tuple[str, ...] | None
     colours: tuple[tuple[int, int, int], ...] | None
 
+    def check_unchanged(self) -> None:
+        """Raise a ValueError if its arguments no longer build it."""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Take a model out of torch.compile, DataParallel, DistributedDataParallel and AveragedModel."""
+    inner = getattr(model, COMPILED, None)
+    if isinstance(model, (DataParallel, DistributedDataParallel, AveragedModel)):
+        inner = model.module
+    return model if inner is None else unwrapped(inner)
+
+
+def check_described(model: nn.Module) -> None:
+    """Raise a ValueError if a model could not be built again from its description.
+
+    That of any other model than an `fcn.FCN` holds tensors alone, which a model of the same kind takes back.
+    """
+    inner = unwrapped(model)
+    if isinstance(inner, Described):
+        inner.check_unchanged()
+
+
+def check_alike(model: nn.Module, twin: nn.Module) -> None:
+    """Raise a ValueError unless a model is like its twin, which was built from the same arguments."""
+    fault = _difference(model, twin)
+    if fault is None and type(model).forward is not type(twin).forward:
+        fault = f"{type(model).__name__} has a forward of its own"
+    if fault is not None:
+        raise ValueError(
+            f"this {type(twin).__name__} was changed after it was built: {fault}. It could not be loaded "
+            "again, so it is not saved. Build it with other arguments, such as num_classes=5 for 5 classes; "
+            "or keep a network of your own with torch.save(model.state_dict(), path)"
+        )
+
+
+def _difference(model: nn.Module, twin: nn.Module) -> str | None:
+    """Say where the layers or tensors of two models first differ; None if they do not."""
+    for found, expected in ((_layers(model), _layers(twin)), (_shapes(model), _shapes(twin))):
+        for name in dict.fromkeys((*found, *expected)):
+            ours, theirs = found.get(name, "not there"), expected.get(name, "not there")
+            if ours != theirs:
+                return f"{name!r} is {ours}, expected {theirs}"
+    return None
+
+
+def _layers(model: nn.Module) -> dict[str, str]:
+    """Describe each part of a model, by its name."""
+    parts = {_plain(name): part for name, part in model.named_modules() if name}
+    kinds = {name: type(part).__name__.replace("SyncBatch", "Batch") for name, part in parts.items()}
+    kinds = {name: kind.replace("BatchNorm2d", "BatchNorm") for name, kind in kinds.items()}
+    return {name: f"{kinds[name]}({part.extra_repr()})" for name, part in parts.items()}
+
+
+def _shapes(model: nn.Module) -> dict[str, str]:
+    """Return the shape of each tensor, by its name."""
+    return {_plain(name): str(tuple(value.shape)) for name, value in model.state_dict().items()}
+
+
+def _plain(name: str) -> str:
+    """Return a name without the words that torch.compile adds for a compiled part."""
+    return ".".join(part for part in name.split(".") if part != COMPILED)
+
 
 def describe(model: nn.Module, **notes: Any) -> dict[str, Any]:
     """Collect what is needed to build a model again: its tensors, on the CPU, and plain values.
@@ -35,17 +101,44 @@ def describe(model: nn.Module, **notes: Any) -> dict[str, Any]:
     Parameters
     ----------
     model : nn.Module
-        Its arguments, classes and colours are kept if it is `Described`.
+        Its arguments, classes and colours are kept if it is `Described`. It is `unwrapped` first.
     **notes
         Plain values (numbers, strings, lists, dicts) to keep with it, such as its scores.
+
+    Raises
+    ------
+    ValueError
+        If the description would not build the model again, or could not be read back.
     """
+    check_described(model)
+    _check_plain(notes)
+    model = unwrapped(model)
     content: dict[str, Any] = {"format": FORMAT, "arguments": None, "classes": None, "colours": None}
     if isinstance(model, Described):
         content["arguments"] = model.arguments
         content["classes"] = list(model.classes) if model.classes is not None else None
         content["colours"] = [list(c) for c in model.colours] if model.colours is not None else None
-    content["state"] = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    content["state"] = {_plain(name): value.detach().cpu() for name, value in model.state_dict().items()}
     return content | {"notes": notes}
+
+
+def _check_plain(notes: dict[str, Any]) -> None:
+    """Raise a ValueError unless `read`, which takes tensors and plain values only, will read the notes."""
+    for name, value in notes.items():
+        if odd := _odd_types(value):
+            raise ValueError(
+                f"the note {name!r} is or holds {', '.join(sorted(odd))}, which would not be read back; "
+                "expected numbers, strings, lists, dicts and tensors, such as float(x), str(path) and "
+                "x.tolist()"
+            )
+
+
+def _odd_types(value: Any) -> set[str]:
+    """Return the names of all types in a value that are neither plain nor tensors."""
+    parts = [*value, *value.values()] if type(value) is dict else value
+    if type(value) in (list, tuple, dict):
+        return set().union(*map(_odd_types, parts))
+    return set() if type(value) in PLAIN else {type(value).__name__}  # NumPy's float64 is a float, too
 
 
 def halved(content: dict[str, Any]) -> dict[str, Any]:

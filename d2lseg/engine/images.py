@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -319,6 +319,21 @@ def first_true(wrong: Tensor | np.ndarray) -> tuple[int, int]:
     """Return the (row, column) of the first true pixel of a boolean (H, W)."""
     row, column = np.argwhere(np.asarray(wrong))[0].tolist()
     return row, column
+
+
+def transformed(
+    transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], image: Tensor, label: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Give copies of an image and its label to a transform, and return its results as plain tensors."""
+    pair = transform(image.clone(), label.clone())
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(p, Tensor) for p in pair):
+        raise ValueError(
+            "transform: expected two tensors, an image (3, H, W) and a label (H, W); got "
+            f"{type(pair).__name__}"
+        )
+    image, label = (part.as_subclass(Tensor) for part in pair)
+    check_pair(image, label, "transform")
+    return image, label
 
 
 def check_pair(image: Tensor, label: Tensor, name: str) -> None:

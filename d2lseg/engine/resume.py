@@ -15,6 +15,8 @@ from . import checkpoint, distributed
 from .history import History
 from .progress import Progress
 
+LENGTH = ("epochs", "max_seconds")  # a resumed run may be longer
+
 
 class TrainingState:
     """Everything that the next step of a run depends on, to be saved and restored as one."""
@@ -27,7 +29,7 @@ class TrainingState:
         progress: Progress,
         history: History,
     ) -> None:
-        self.model, self.optimizer, self.scaler = model, optimizer, scaler
+        self.model, self.optimizer, self.scaler = checkpoint.unwrapped(model), optimizer, scaler
         self.progress, self.history = progress, history
 
     def prepare(self, path: str | os.PathLike | None, resume: bool) -> None:
@@ -36,8 +38,11 @@ class TrainingState:
         Raises
         ------
         ValueError
-            If there is no path to resume from, or the checkpoint is from another run.
+            If there is no path to resume from, the checkpoint is from another run, or the model is one that
+            `save` could not write.
         """
+        if path is not None:
+            checkpoint.check_described(self.model)  # now, and not after an epoch that would be lost
         if resume:
             if path is None:
                 raise ValueError("resume=True needs checkpoint_path, the file to resume from")
@@ -67,7 +72,8 @@ class TrainingState:
         if training is None:
             raise ValueError(f"{path}: a model without the state of its run; start again without resume")
         ours, theirs = self.history.settings, training["settings"]
-        others = [f"{k}={theirs.get(k)!r} (now {ours[k]!r})" for k in ours if theirs.get(k) != ours[k]]
+        fixed = [k for k in ours if k not in LENGTH]
+        others = [f"{k}={theirs.get(k)!r} (now {ours[k]!r})" for k in fixed if theirs.get(k) != ours[k]]
         if others:
             raise ValueError(
                 f"{path}: trained with {', '.join(others)}; resume with the same settings, or start again "
@@ -77,9 +83,20 @@ class TrainingState:
             self.model.load_state_dict(content["state"])
         except RuntimeError as error:
             raise ValueError(f"{path}: the checkpoint of another model: {error}") from error
-        self.optimizer.load_state_dict(training["optimizer"])
+        try:
+            self.optimizer.load_state_dict(training["optimizer"])
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: trained with other parameters frozen, or in other groups ({error}); freeze the "
+                "same parts as then, or start again without resume"
+            ) from error
         self.scaler.load_state_dict(training["scaler"])
         self.progress.restore(training["step"], training["epoch"], training["seconds"])
+        if self.progress.finished and any(ours[k] != theirs.get(k) for k in LENGTH):
+            raise ValueError(
+                f"{path}: already trained for {training['epoch']} epochs and {training['seconds']:.0f} "
+                "seconds; to train longer, give more than that"
+            )
         self.history.rows[:] = training["rows"]
         _set_random_states(training["random"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import index
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +18,14 @@ def generator(*key: int) -> torch.Generator:
     """Make a random generator that depends on all numbers of the key and on nothing else."""
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))  # torch takes 63 bits
+
+
+@contextmanager
+def global_seed(*key: int) -> Iterator[None]:
+    """Let torch's own random numbers depend on the key alone in a block, and then be as before it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(*key, 1).initial_seed())
+        yield
 
 
 class SharedEpoch:

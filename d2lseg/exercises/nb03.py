@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import fcn, plotting, voc
 from ..classes import VOID
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, call, check
 
 
@@ -34,7 +35,8 @@ def background_share(answer: Any) -> Fault:
 
 
 @check(
-    "-h % 32 is how many rows are missing to the next multiple of 32. Fill with voc.MEAN_COLOR and voc.VOID."
+    "-h % 32 is how many rows are missing to the next multiple of 32. Fill with voc.MEAN_COLOR and voc.VOID.",
+    withhold=[fcn.pad_to_multiple],
 )
 def pad_to_32(answer: Any) -> Fault:
     """Check exercise 03.2, a function (image, label) -> both padded at the right and the bottom."""
@@ -75,7 +77,10 @@ def to_bytes(answer: Any) -> Fault:
     return None
 
 
-@check('F.interpolate takes size=(height, width) and mode="bilinear" or "nearest-exact", on (N, C, H, W).')
+@check(
+    'F.interpolate takes size=(height, width) and mode="bilinear" or "nearest-exact", on (N, C, H, W).',
+    withhold=[voc.voc_rand_scale],
+)
 def rescale(answer: Any) -> Fault:
     """Check exercise 03.4, a function (image, label, factor) -> both scaled."""
     for h, w, factor in [(20, 24, 2.0), (37, 30, 0.75), (41, 22, 1.3), (16, 16, 0.5)]:

@@ -12,6 +12,7 @@ from ..classes import VOID
 from .compare import tensor_fault
 from .conclusions import experiment_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import metrics
 from .compare import tensor_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 
@@ -68,7 +70,8 @@ def _iou(matrix: list[list[int]], c: int) -> float:
 
 @check(
     "Take one bin at a time: its pixels, their mean confidence, and the share of them that is right. Weigh "
-    "the gap of each bin by its share of all pixels, and skip empty bins."
+    "the gap of each bin by its share of all pixels, and skip empty bins.",
+    withhold=[metrics.reliability, metrics.calibration_error],
 )
 def calibration(answer: Any) -> Fault:
     """Check exercise 09.3, a function (confidence, right, bins) -> expected calibration error."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from .conclusions import experiment_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 # (kernel size, stride, padding) of the layers with a stride, first layer first. A 3x3 convolution with stride

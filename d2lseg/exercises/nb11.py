@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from torch import Tensor
 
 from .. import metrics
 from ..classes import VOID
+from ..datasets import lists
 from .compare import tensor_fault
+from .conclusions import experiment_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, call, check, value
 
 Point = tuple[float, float]
@@ -130,7 +132,8 @@ def _source(name: str) -> str:
 
 @check(
     "First collect the names of each source in a dictionary. Then move whole sources into val until it holds "
-    "enough images; all others go into train."
+    "enough images; all others go into train.",
+    withhold=[lists.split],
 )
 def split(answer: Any) -> Fault:
     """Check exercise 11.3, a function (names, source, share) -> (train, val)."""
@@ -199,21 +202,9 @@ def _matrix(first: Tensor, second: Tensor, num_classes: int) -> Tensor:
 
 
 @check(
-    "Plot the scores against log2 of the numbers of places: each doubling is then a step of 1. "
-    "np.polyfit(x, y, 1) fits a line and returns its slope first."
+    "Train each arm with at least three seeds, decide by the rule of notebook 07, and write the conclusion "
+    "in your own words: what you changed, both means, and what the result does not show."
 )
-def per_doubling(answer: Any) -> Fault:
-    """Check exercise 11.5, a function (places, scores) -> score gained per doubling."""
-    cases = [
-        ((8, 16, 32), (0.1, 0.2, 0.3)),
-        ((10, 40), (0.25, 0.5)),
-        ((12, 24, 96), (0.31, 0.47, 0.52)),
-        ((5, 20, 80, 100), (0.5, 0.4, 0.55, 0.5)),
-        ((64, 16, 32), (0.6, 0.6, 0.6)),
-    ]
-    for places, scores in cases:
-        want = float(np.polyfit(np.log2(places), scores, 1)[0])
-        got = float(value(call(answer, list(places), list(scores))))
-        if not math.isclose(got, want, abs_tol=1e-6):
-            return f"for {places} places and scores {scores}: expected {want:+.4f}, got {got:+.4f}"
-    return None
+def experiment(answer: Any) -> Fault:
+    """Check exercise 11.5, a dict with "base", "change", "verdict" and "conclusion"."""
+    return experiment_fault(answer)

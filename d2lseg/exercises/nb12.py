@@ -7,10 +7,10 @@ merely hides the symptom is wrong.
 
 from __future__ import annotations
 
-import copy
 import functools
 import itertools
 import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,21 +18,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_input
 from torchvision.transforms import functional as TF
 
-from .. import fcn, metrics, plotting, prediction, training, upsampling, voc
+from .. import plotting, upsampling, voc
 from ..classes import VOC_CLASSES, VOID
 from .compare import tensor_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Failure, Fault, NotYet, call, check
 
-_REFUSALS = (
-    ValueError,
-    LookupError,
-    AssertionError,
-    RuntimeError,
-)  # errors with which an answer may reject input
+_NEAREST = TF.InterpolationMode.NEAREST
 
 Pair = tuple[Tensor, Tensor]  # image and label
 
@@ -65,58 +60,58 @@ def _ask(answer: Any, *args: Any) -> Any:
     return call(answer if answer is ... else asked)
 
 
-@check("The loop fills 21 entries of the table. What do all the others contain, and which pixels read them?")
+@check("Which type has the sum, and what is the largest number that it can hold? Print one of the pairs.")
 @_report_faults
-def read_colours(answer: Any) -> Fault:
-    """Check exercise 12.1, a function RGB mask (3, H, W) -> class indices (H, W)."""
-    label = torch.tensor([*range(21), VOID, VOID, 5]).view(4, 6)
-    got = _ask(answer, voc.label2image(label))
-    _not_yet_if(_same(got, label.where(label != VOID, 0)))
-    if fault := tensor_fault(got, label, "for a mask with all classes and void"):
-        return fault
-    stranger = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1)
-    try:
-        index = int(_ask(answer, stranger))
-    except _REFUSALS:
-        return None
-    if index != VOID:
-        return f"the colour (10, 20, 30) is not one of VOC's, but came out as index {index}"
+def count_pairs(answer: Any) -> Fault:
+    """Check exercise 12.1, a function (guess, label) -> counts (21, 21), rows for true classes."""
+    generator = torch.Generator().manual_seed(0)
+    for name, top in (("all classes", 21), ("classes 0 to 11", 12)):
+        guess, label = torch.randint(top, (2, 30, 40), generator=generator, dtype=torch.uint8)
+        label[:, :3] = VOID
+        want, wrapped = torch.zeros(2, 21 * 21, dtype=torch.int64)
+        for t, g in zip(label.flatten().tolist(), guess.flatten().tolist(), strict=True):
+            if t != VOID:
+                want[21 * t + g] += 1
+                wrapped[(21 * t + g) % 256] += 1
+        got, case = _ask(answer, guess.clone(), label.clone()), f"for a label with {name}"
+        _not_yet_if(top == 21 and _same(got, wrapped.view(21, 21)))
+        if fault := tensor_fault(got, want.view(21, 21), case):
+            turned = _same(got, want.view(21, 21).T)
+            return f"{case}: rows and columns are exchanged" if turned else fault
     return None
 
 
-@check("Where is the position drawn, and how often? Print it, for image and label, several times.")
+@check("What fills the corners of the label? `TF.rotate` has an argument for that.")
 @_report_faults
-def crop_pair(answer: Any) -> Fault:
-    """Check exercise 12.2, a function (image, label, height, width) -> both cropped."""
-    image, label = _coordinates(15, 16)
-    places = []
-    with _seeded():
-        for _ in range(30):
-            got = _ask(answer, image.clone(), label.clone(), 6, 9)
-            if fault := _pair_fault(got, (6, 9), "for a crop of 6 x 9"):
-                return fault
-            places.append(tuple(_row_and_column(int(part.flatten()[0])) for part in got))
-            if fault := _window_fault(got, label, places[-1]):
-                return fault
-        if fault := _apart_fault(places):
+def turn(answer: Any) -> Fault:
+    """Check exercise 12.2, a function (image, label, angle) -> both rotated."""
+    generator = torch.Generator().manual_seed(0)
+    for angle in (30, -75, 90):
+        label = torch.full((40, 56), 15, dtype=torch.uint8)
+        label[10:30, 5:35], label[20:, 40:] = 0, 20
+        image = torch.randint(256, (3, 40, 56), generator=generator, dtype=torch.uint8)
+        got, case = _ask(answer, image.clone(), label.clone(), angle), f"for an angle of {angle} degrees"
+        if fault := _pair_fault(got, (40, 56), case):
             return fault
-        nearly = [_ask(answer, image.clone(), label.clone(), 14, 15) for _ in range(30)]
-        if fault := _place_fault([int(part.flatten()[0]) for _, part in nearly], "an image of 15 x 16"):
-            return fault
-        whole = _ask(answer, image.clone(), label.clone(), 15, 16)
-    if not _same(whole[1], label):
-        return "a crop as large as the image should return the whole image"
+        want, planted = (TF.rotate(label[None], angle, fill=fill)[0] for fill in (VOID, 0))
+        _not_yet_if(angle == 30 and _same(got[1], planted))
+        if fault := _turned_fault(got[1], want):
+            return f"{case}: {fault}"
+        ways = [TF.rotate(image, angle, way) for way in (TF.InterpolationMode.BILINEAR, _NEAREST)]
+        if not any(_close(got[0], way) for way in ways):
+            return f"{case}: the image is not rotated about its middle by this angle"
     return None
 
 
-def _apart_fault(places: Sequence[tuple[tuple[int, int], ...]]) -> str | None:
-    """Check that image and label are cropped together, and that the crops move in both directions."""
-    of_image, of_label = map(set, zip(*places, strict=True))
-    if any(a != b for a, b in places):
-        _not_yet_if(len(of_image) > 1 and len(of_label) > 1)
-        return "image and label are cropped at different positions"
-    if any(len(set(along)) == 1 for along in zip(*of_image, strict=True)):
-        return "30 crops of one image, and in one direction they never moved: the position should be random"
+def _turned_fault(got: Tensor, want: Tensor) -> str | None:
+    """Describe what is wrong with a rotated label."""
+    if invented := sorted(set(got.unique().tolist()) - {0, 15, 20, VOID}):
+        return f"the label has values that were not there: {invented[:5]}"
+    for what, there in (("beyond the image", want == VOID), ("inside the image", want != VOID)):
+        if different := int((got != want)[there].sum()):
+            row, column = ((got != want) & there).nonzero()[0].tolist()
+            found = f"at {(row, column)} expected {int(want[row, column])}, got {int(got[row, column])}"
+            return f"{different} pixels {what} are wrong; {found}"
     return None
 
 
@@ -174,42 +169,50 @@ def _row_and_column(number: int) -> tuple[int, int]:
     return divmod(number, 16)
 
 
-@check("The mean and the deviation are for pixels between 0 and 1. What is the range of uint8 pixels?")
+@check("What does F.cross_entropy do with its first argument? Look up what it expects there.")
 @_report_faults
-def standardise(answer: Any) -> Fault:
-    """Check exercise 12.4, a function uint8 image -> standardised image."""
+def mean_loss(answer: Any) -> Fault:
+    """Check exercise 12.4, a function (logits, label) -> cross-entropy of the labelled pixels."""
     generator = torch.Generator().manual_seed(0)
-    tops = {
-        "an ordinary image": 256,
-        "a dim image, bytes 0 to 180": 181,
-        "a nearly black image, bytes 0 and 1": 2,
-    }
-    oracle = fcn.Standardize()
-    for name, top in tops.items():
-        image = torch.randint(top, (3, 6, 8), generator=generator, dtype=torch.uint8)
-        image[0, 0] = top - 1
-        got = _ask(answer, image.clone())
-        _not_yet_if(top == 256 and _close(got, (image - oracle.mean) / oracle.std))
-        if fault := tensor_fault(got, oracle(image[None])[0], f"for {name}"):
+    for size in (3.0, 0.1, 400.0):
+        logits = (size * torch.randn(2, 21, 4, 6, generator=generator)).requires_grad_()
+        label = torch.randint(21, (2, 4, 6), generator=generator).to(torch.uint8)
+        label[0, :2], label[1, :, 5] = VOID, VOID
+        loss, case = _ask(answer, logits, label.clone()), f"for logits of about {size:g}"
+        got = _number(loss, case)
+        want, planted = (
+            float(F.cross_entropy(z, label.long(), ignore_index=VOID).detach())
+            for z in (logits, logits.softmax(1))
+        )
+        _not_yet_if(size == 3 and math.isclose(got, planted, rel_tol=1e-4))
+        if not math.isclose(got, want, rel_tol=1e-4):
+            return f"{case}: expected {want:.4f}, got {got:.4f}"
+        if fault := _gradient_fault(loss):
             return fault
     return None
 
 
-@check("Both 15 and 16 become 8. How can the way back know which of the two it was?")
+def _gradient_fault(loss: Any) -> str | None:
+    """Check that a loss with the right value can be used for training."""
+    if isinstance(loss, Tensor) and loss.requires_grad:
+        return None
+    return "the number is right, but it has no gradients: keep it a tensor, and do not detach it"
+
+
+@check("Which steps pass the condition? And what should a step between two updates return?")
 @_report_faults
-def there_and_back(answer: Any) -> Fault:
-    """Check exercise 12.5, a function (X, K) -> X convolved and transposed-convolved, with X's size."""
-    generator = torch.Generator().manual_seed(0)
-    K = torch.randn(4, 2, 3, 3, generator=generator)
-    for size in [(16, 16), (15, 15), (16, 15), (13, 18), (1, 2)]:
-        X = torch.randn(1, 2, *size, generator=generator)
-        got = _ask(answer, X.clone(), K.clone())
-        Y = F.conv2d(X, K, stride=2, padding=1)
-        planted = F.conv_transpose2d(Y, K, stride=2, padding=1)
-        _not_yet_if(size == (16, 16) and _close(got, planted))
-        want = conv2d_input(X.shape, K, Y, stride=2, padding=1)  # the transpose, by definition
-        if fault := tensor_fault(got, want, f"for an X of {size[0]} x {size[1]}"):
-            return fault
+def poly_rate(answer: Any) -> Fault:
+    """Check exercise 12.5, a function (base, step, steps, every) -> learning rate."""
+    for base, steps, every in ((0.1, 100, 10), (1.0, 30, 1), (0.02, 47, 5), (0.5, 3, 9)):
+        case = f"base {base:g}, {steps} steps, every {every}"
+        got = [_number(_ask(answer, base, step, steps, every), f"for {case}") for step in range(steps)]
+        _not_yet_if(steps == 100 and set(got) == {base})
+        rate = base
+        for step in range(steps):
+            if step % every == 0:
+                rate = base * (1 - step / steps) ** 0.9
+            if not math.isclose(got[step], rate, rel_tol=1e-6):
+                return f"for {case}: at step {step} expected {rate:.4f}, got {got[step]:.4f}"
     return None
 
 
@@ -236,73 +239,105 @@ def x32_layer(answer: Any) -> Fault:
     return None
 
 
+@check("Which seeds do image 3 in epoch 0 and image 2 in epoch 1 get? How can three numbers make one seed?")
+@_report_faults
+def corner(answer: Any) -> Fault:
+    """Check exercise 12.7, a function (seed, epoch, index, rows, columns) -> (row, column)."""
+    keys = list(itertools.product((0, 1), range(8), range(110)))
+    state = torch.random.get_rng_state()
+    got = {key: _corner(answer, key) for key in keys}
+    if not torch.equal(state, torch.random.get_rng_state()):
+        return (
+            "your function draws from PyTorch's common random numbers, or seeds them, and so changes others"
+        )
+    again = {key: _corner(answer, key) for key in keys[::50]}
+    if different := [key for key in again if again[key] != got[key]]:
+        seed, epoch, index = different[0]
+        return f"seed {seed}, epoch {epoch}, image {index} gives another place the second time"
+    first: dict[tuple[int, int], tuple[int, int, int]] = {}
+    twins = [(first.setdefault(place, key), key) for key, place in got.items()]
+    twins = [(one, other) for one, other in twins if one != other]
+    _not_yet_if(bool(twins) and all(sum(one) == sum(other) for one, other in twins))
+    if len(twins) > 0.01 * len(keys):  # a few places come up twice by chance
+        one, other = ("seed {}, epoch {}, image {}".format(*key) for key in twins[0])
+        return f"{one} and {other} give the same place"
+    return _spread_fault([_corner(answer, (7, 0, index), 2, 3) for index in range(300)])
+
+
+def _corner(answer: Any, key: tuple[int, int, int], rows: int = 99_991, columns: int = 99_989) -> Any:
+    """Ask for one place, and check its form."""
+    got = _ask(answer, *key, rows, columns)
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        raise _FaultError(f"expected two numbers, a row and a column, got {got!r}")
+    row, column = (int(part) for part in got)
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise _FaultError(f"with {rows} rows and {columns} columns, {(row, column)} is out of range")
+    return row, column
+
+
+def _spread_fault(places: Sequence[tuple[int, int]]) -> str | None:
+    """Check that 300 places among 2 rows and 3 columns are about equally frequent."""
+    counts = {place: places.count(place) for place in itertools.product(range(2), range(3))}
+    place = min(counts, key=lambda place: counts[place])
+    if counts[place] < 25:  # 50 are expected; so few are a matter of one in a hundred thousand
+        return f"of 300 places among 2 rows and 3 columns, {place} came up {counts[place]} times"
+    return None
+
+
 @check(
-    "Which pixels have the label 255, and what should they add to the loss? F.cross_entropy has an option."
+    "When was the optimizer made, and which tensors did it see then? Print the model's parameters after it."
 )
 @_report_faults
-def pixel_loss(answer: Any) -> Fault:
-    """Check exercise 12.7, a function (logits, label) -> loss."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 21, 4, 6, generator=generator).requires_grad_()
-    label = torch.randint(21, (2, 4, 6), generator=generator).to(torch.uint8)
-    void = label.clone()
-    void[0, :3], void[1, 0] = VOID, VOID
-    for name, case in {"without void": label, "with void": void}.items():
-        given = case.clone()
-        try:
-            loss = _ask(answer, logits, given)
-        except IndexError as error:
-            _not_yet_if(f"Target {VOID} is out of bounds" in str(error))
-            raise
-        got = _number(loss, name)
-        if not torch.equal(given, case):
-            return f"{name}: the function has changed the labels that it was given"
-        want = float(training.segmentation_loss(logits, case).detach())
-        if not math.isclose(got, want, abs_tol=1e-4):
-            return f"{name}: expected {want:.4f}, got {got:.4f}{_void_as_class(logits.detach(), case, got)}"
-        if fault := _gradient_fault(loss):
-            return fault
+def with_new_classes(answer: Any) -> Fault:
+    """Check exercise 12.8, a function (model, classes) -> optimizer; it replaces model.score."""
+    for classes in (4, 2):
+        with _seeded():
+            model = _Scored()
+            old, kept = model.score, model.features.weight.detach().clone()
+            optimizer = _ask(answer, model, classes)
+        if not isinstance(optimizer, torch.optim.SGD):
+            return f"expected a torch.optim.SGD, got {type(optimizer).__name__}"
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        _not_yet_if(model.score is not old and any(p is old.weight for p in held) and len(held) == 4)
+        if fault := _head_fault(model, old, classes) or _held_fault(model, held):
+            return f"for {classes} classes: {fault}"
+        if not torch.equal(model.features.weight, kept):
+            return "the rest of the network has changed; only the score layer is new"
+        if {group["lr"] for group in optimizer.param_groups} != {0.1}:
+            return f"expected the rate 0.1, got {[group['lr'] for group in optimizer.param_groups]}"
     return None
 
 
-def _void_as_class(logits: Tensor, label: Tensor, loss: float) -> str:
-    """Name the class that void was mistaken for, if that explains the loss."""
-    for index in (0, 20):
-        other = F.cross_entropy(logits, label.long().where(label != VOID, index))
-        if math.isclose(loss, float(other), abs_tol=1e-4):
-            return f". That is the loss with void as class {index}, {VOC_CLASSES[index]}"
-    return ""
+class _Scored(nn.Module):
+    """A small network with a score layer for 21 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.score = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 21, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits."""
+        return self.score(self.features(images))
 
 
-@check("Pass it one image, then the same image twice, and follow both step by step. Where do they differ?")
-@_report_faults
-def batch_loss(answer: Any) -> Fault:
-    """Check exercise 12.8, a function (logits, label) -> loss."""
-    generator = torch.Generator().manual_seed(0)
-    for n, height in [(4, 5), (1, 5), (3, 9), (32, 2)]:
-        logits = 3 * torch.randn(n, 5, height, 6, generator=generator)
-        label = torch.randint(5, (n, height, 6), generator=generator)
-        loss = _ask(answer, logits.requires_grad_(), label.clone())
-        got = _number(loss, f"for {_images(n)}")
-        want = float(F.cross_entropy(logits, label).detach())
-        _not_yet_if(n > 1 and math.isclose(got, n * want, rel_tol=1e-4))
-        if not math.isclose(got, want, rel_tol=1e-4):
-            return f"for {_images(n)} of {height} x 6: expected {want:.4f}, got {got:.4f}"
-        if fault := _gradient_fault(loss):
-            return fault
+def _head_fault(model: _Scored, old: nn.Conv2d, classes: int) -> str | None:
+    """Describe what is wrong with the new score layer."""
+    new = model.score
+    if new is old or not isinstance(new, nn.Conv2d):
+        return "model.score should be a new nn.Conv2d"
+    if (new.in_channels, new.out_channels, new.kernel_size) != (8, classes, (1, 1)):
+        return f"expected a 1x1 convolution from 8 channels to {classes}, got {new}"
     return None
 
 
-def _images(n: int) -> str:
-    """Write a number of images."""
-    return "1 image" if n == 1 else f"{n} images"
-
-
-def _gradient_fault(loss: Any) -> str | None:
-    """Check that a loss with the right value can be used for training."""
-    if isinstance(loss, Tensor) and loss.requires_grad:
-        return None
-    return "the number is right, but it has no gradients: keep it a tensor, and do not detach it"
+def _held_fault(model: nn.Module, held: Sequence[Tensor]) -> str | None:
+    """Describe how the tensors of an optimizer differ from a model's parameters."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    if missing := [name for key, name in names.items() if key not in map(id, held)]:
+        return f"the optimizer does not have {missing[0]}"
+    if strangers := [tuple(p.shape) for p in held if id(p) not in names]:
+        return f"the optimizer still has a tensor {strangers[0]} that is no longer part of the model"
+    return None
 
 
 @check("Write down num_batches // 5 for 1 to 12 batches, and next to each the list that you expect.")
@@ -343,85 +378,39 @@ def _ends(numbers: Sequence[Any]) -> str:
     return "[" + ", ".join(map(str, [*numbers[:3], "...", *numbers[-2:]])) + "]"
 
 
-@check("Which of its two modes is the network in? And are the gradients needed?")
+@check(
+    "In which order does PIL take the sides? And how does it compute a pixel between class 0 and class 18?"
+)
 @_report_faults
-def predict_all(answer: Any) -> Fault:
-    """Check exercise 12.10, a function (model, images) -> predicted classes."""
-    for mode in ("training", "eval"):
-        model, images = _watched_network()
-        model.train(mode == "training")
-        before = copy.deepcopy(model)
-        want = torch.stack([prediction.predict(copy.deepcopy(model), image) for image in images])
-        with torch.enable_grad():  # restores the setting, whatever the answer does to it
-            got = _ask(answer, model, images.clone())
-            still_on = torch.is_grad_enabled()
-        moved = _moved(before, model)
-        _not_yet_if(bool(moved) and model.recorded)
-        fault = (
-            f"predicting has changed the network's {moved[0].split('.')[-1]}"
-            if moved
-            else _classes_fault(got, want) or _left_behind(model, mode == "training", still_on)
+def enlarge_mask(answer: Any) -> Fault:
+    """Check exercise 12.10, a function (mask, height, width) -> enlarged mask."""
+    generator = torch.Generator().manual_seed(0)
+    for (h, w), (height, width) in [
+        ((4, 6), (40, 90)),
+        ((5, 5), (30, 30)),
+        ((7, 3), (50, 31)),
+        ((2, 9), (2, 20)),
+    ]:
+        mask = torch.randint(21, (h, w), generator=generator, dtype=torch.uint8)
+        got, case = _ask(answer, mask.clone(), height, width), f"for {h} x {w} to {height} x {width}"
+        if not isinstance(got, Tensor):
+            return f"{case}: expected a tensor, got {type(got).__name__}"
+        _not_yet_if(height != width and got.shape == (width, height))
+        if got.shape != (height, width):
+            return f"{case}: got {tuple(got.shape)}"
+        rows, columns = (
+            torch.tensor([int((i + 0.5) * small / large) for i in range(large)])
+            for small, large in ((h, height), (w, width))
         )
-        if fault:
-            return f"given a network in {mode} mode: {fault}"
+        want = mask[rows][:, columns]
+        if invented := sorted(set(got.unique().tolist()) - set(mask.unique().tolist())):
+            names = ", ".join(VOC_CLASSES[i] if i < 21 else str(i) for i in map(int, invented[:3]))
+            return f"{case}: the mask has classes that were not there: {names}"
+        if not _same(got, want):
+            row, column = (got != want).nonzero()[0].tolist()
+            found = f"expected {int(want[row, column])}, got {int(got[row, column])}"
+            return f"{case}: at {(row, column)} {found}"
     return None
-
-
-def _moved(before: nn.Module, after: nn.Module) -> list[str]:
-    """List the names of the parameters and buffers that have changed."""
-    old = before.state_dict()
-    return [name for name, value in after.state_dict().items() if not torch.equal(value, old[name])]
-
-
-def _classes_fault(got: Any, want: Tensor) -> str | None:
-    """Describe what is wrong with predicted classes, as a tensor or as a list of one tensor per image."""
-    if isinstance(got, (list, tuple)) and all(isinstance(part, Tensor) for part in got):
-        got = torch.stack(list(got))
-    if not isinstance(got, Tensor):
-        return f"expected a tensor, got {type(got).__name__}"
-    if got.shape != want.shape:
-        return f"expected shape {tuple(want.shape)}, got {tuple(got.shape)}"
-    if (got != want).float().mean() > 0.01:  # rounding may flip a tie
-        return "an image gets other classes in the batch than on its own"
-    return None
-
-
-def _left_behind(model: _Watched, training_mode: bool, gradients: bool) -> str | None:
-    """Name the setting that the answer has not restored."""
-    if model.recorded:
-        return "the answer is right, but the forward pass has recorded gradients"
-    if not gradients:
-        return "gradients stay switched off for all the code that follows"
-    if any(layer.training != training_mode for layer in model.modules()):
-        return "the network, or a layer of it, is in the other mode afterwards"
-    return None
-
-
-class _Watched(nn.Module):
-    """A small network with batch normalisation that notes whether gradients were recorded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)
-        )
-        self.recorded = False
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, 4, H, W) for uint8 images (N, 3, H, W)."""
-        self.recorded = self.recorded or torch.is_grad_enabled()
-        return self.layers(images / 255)
-
-
-def _watched_network() -> tuple[_Watched, Tensor]:
-    """Make such a network, after some training passes, and four images of different brightness."""
-    with _seeded():
-        model = _Watched()
-        with torch.no_grad():
-            for _ in range(20):
-                model(torch.randint(256, (4, 3, 12, 16), dtype=torch.uint8))
-        images = torch.stack([torch.randint(top, (3, 12, 16)) for top in (256, 40, 120, 200)])
-    return model, images.to(torch.uint8)
 
 
 @check("Add up the labels that come out, class by class, and compare them with those that went in.")
@@ -481,37 +470,67 @@ def _numbered_image(i: int) -> Pair:
     return label.expand(3, -1, -1).clone(), label
 
 
-@check("If you divide the same set into other batches, should the score change? What can be added up first?")
+@check("What does each loss hold besides its number, and how long? tensor.item() gives the number alone.")
 @_report_faults
-def mean_iou(answer: Any) -> Fault:
-    """Check exercise 12.12, a function (batches, num_classes) -> mIoU."""
-    guess, label = _guesses()
-    want = metrics.scores(metrics.confusion_matrix(guess, label, 6)).miou
-    cuts = {
-        "batches of 3": [3, 3, 3],
-        "one batch": [9],
-        "batches of 1": [1] * 9,
-        "batches of 6, 2 and 1": [6, 2, 1],
-    }
-    for name, lengths in cuts.items():
-        batches = list(zip(guess.split(lengths), label.split(lengths), strict=True))
-        got = _number(_ask(answer, batches, 6), f"nine images in {name}")
-        parts = [metrics.scores(metrics.confusion_matrix(*batch, 6)).miou for batch in batches]
-        _not_yet_if(len(batches) > 1 and math.isclose(got, sum(parts), rel_tol=1e-4))
-        if not math.isclose(got, want, abs_tol=1e-4):
-            return f"nine images in {name}: expected {want:.4f}, got {got:.4f}"
+def mean_of_losses(answer: Any) -> Fault:
+    """Check exercise 12.12, a function (model, batches, loss) -> mean loss, a number."""
+    for n in (8, 1):
+        with _seeded():
+            model = _Remembering()
+            batches = [(torch.rand(2, 3, 5, 5), torch.randint(4, (2, 5, 5))) for _ in range(n)]
+        losses = [float(F.cross_entropy(model.score(x), y).detach()) for x, y in batches]
+        got = _ask(answer, model, batches, F.cross_entropy)
+        _not_yet_if(n > 1 and isinstance(got, Tensor) and got.requires_grad)
+        case = f"for {n} {'batch' if n == 1 else 'batches'}"
+        if not math.isclose(_number(got, case), sum(losses) / n, abs_tol=1e-5):
+            return f"{case}: expected {sum(losses) / n:.4f}, got {_number(got, case):.4f}"
+        if model.most > 2:
+            return f"{case}: the result has no graph, but on the way those of {model.most} batches were alive"
+        if isinstance(got, Tensor) and got.requires_grad:
+            return f"{case}: the result still holds its graph"
+        if not model.training:
+            return "the model is in eval mode afterwards; leave its mode as it is"
+        if model.calls != n:
+            return f"{case}: the model was called {model.calls} times"
     return None
 
 
-def _guesses() -> tuple[Tensor, Tensor]:
-    """Make nine small predictions and labels: 2 and 3 are rare, 4 is only predicted, 5 does not occur."""
-    generator = torch.Generator().manual_seed(0)
-    label = torch.randint(2, (9, 6, 8), generator=generator)
-    label[2, :2], label[6, :, :4], label[7, 0] = 2, 3, 2
-    guess = label.where(torch.rand(9, 6, 8, generator=generator) < 0.7, 0)
-    guess[4, 3, :5] = 4
-    label[::2, -1] = VOID
-    return guess, label
+class _Token:
+    """A thing whose life can be watched."""
+
+
+class _Holding(torch.autograd.Function):
+    """The identity; its place in the graph holds a token."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, token: _Token) -> Tensor:
+        """Return x, and keep the token as long as the graph lives."""
+        ctx.token = token
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Hand the gradient on."""
+        return gradient, None
+
+
+class _Remembering(nn.Module):
+    """A network that counts how many of its graphs are alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score, self.calls, self.most = nn.Conv2d(3, 4, 1), 0, 0
+        self.tokens: list[weakref.ref[_Token]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, 4, H, W)."""
+        token = _Token()
+        logits = _Holding.apply(self.score(images), token)
+        self.tokens.append(weakref.ref(token))
+        del token
+        self.calls += 1
+        self.most = max(self.most, sum(token() is not None for token in self.tokens))
+        return logits
 
 
 @check("How many pixels does the mask have, and how many are counted? The network's output can be enlarged.")
@@ -630,15 +649,6 @@ def _pair_fault(got: Any, size: tuple[int, int], case: str) -> str | None:
         if not isinstance(part, Tensor) or part.shape != shape:
             found = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
             return f"{case}: expected the {name} with shape {shape}, got {found}"
-    return None
-
-
-def _window_fault(got: Pair, label: Tensor, places: Sequence[tuple[int, int]]) -> str | None:
-    """Check that both parts of an answer are windows of the original, each at its own position."""
-    for name, part, (top, left) in zip(("image", "label"), got, places, strict=True):
-        window = label[top : top + 6, left : left + 9]
-        if window.shape != (6, 9) or not (part == window).all():
-            return f"the {name} is not a window of the original: its pixels have changed or moved"
     return None
 
 

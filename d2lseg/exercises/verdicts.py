@@ -5,11 +5,15 @@ about the failing case, or a ``Failure`` with a figure of it::
 
     @check("Count the stamps: the last one starts at (size - 1) * stride.")
     def size_formula(answer: Any) -> Fault:
-        for n in range(1, 6):
-            got, want = call(answer, n), upsampling.trans_conv_size(n, 3)
+        for n, want in ((1, 3), (2, 4), (5, 7)):
+            got = call(answer, n)
             if got != want:
                 return f"for size {n}: expected {want}, got {got!r}"
         return None
+
+What is expected comes from kept values or a naive loop, never from the module's own function: where a
+student is asked to write one, ``@check(hint, withhold=[upsampling.trans_conv_size])`` keeps it from the
+answer, and from the check.
 
 A stub gets the verdict "not yet": an answer that is ``...``, or a function that returns ``None`` or ``...``
 or raises ``NotImplementedError`` without a message. A function that returns ``None`` though its body does
@@ -23,13 +27,16 @@ from __future__ import annotations
 
 import dis
 import functools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from .guard import Withheld, withheld
 
 # How each printed verdict begins; the notebooks' stored outputs are tested for it.
 RIGHT, NOT_YET, WRONG = "Right.", "Not yet.", "Not right:"
@@ -39,6 +46,9 @@ RETURNED_NONE = "Your function returned None: if it is finished, let it return i
 
 # What a body of nothing but ..., pass, a docstring or return None consists of, in any version of Python.
 _IDLE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+
+# The latest verdict of each check in this session and its time, by the check's module and name; see `report`.
+GIVEN: dict[tuple[str, str], tuple[Verdict, float]] = {}
 
 
 class NotYet(Exception):
@@ -131,13 +141,17 @@ def value(answer: Any) -> Any:
     return answer.item() if is_number else answer
 
 
-def check(hint: str) -> Callable[[Callable[..., Fault]], Callable[..., Verdict]]:
+def check(
+    hint: str, withhold: Sequence[Callable[..., Any]] = ()
+) -> Callable[[Callable[..., Fault]], Callable[..., Verdict]]:
     """Turn a function that finds faults into a check, which prints a verdict and never raises.
 
     Parameters
     ----------
     hint
         Printed with "Not yet" and after a wrong answer.
+    withhold
+        Functions that the exercise asks to write; they raise while the check runs.
 
     Returns
     -------
@@ -148,7 +162,9 @@ def check(hint: str) -> Callable[[Callable[..., Fault]], Callable[..., Verdict]]
     def decorate(find_fault: Callable[..., Fault]) -> Callable[..., Verdict]:
         @functools.wraps(find_fault)
         def run(*answer: Any, **kwargs: Any) -> Verdict:
-            verdict, draw = _judge(lambda: find_fault(*answer, **kwargs), hint)
+            with withheld(withhold):
+                verdict, draw = _judge(lambda: find_fault(*answer, **kwargs), hint)
+            GIVEN[find_fault.__module__, find_fault.__name__] = verdict, time.time()
             print(verdict.message)
             if draw is not None:
                 draw()
@@ -166,6 +182,8 @@ def _judge(find_fault: Callable[[], Fault], hint: str) -> tuple[Verdict, Callabl
     except NotYet as stub:
         message = " ".join(part for part in (NOT_YET, str(stub), f"Hint: {hint}") if part)
         return Verdict("not yet", message), None
+    except Withheld as error:
+        fault = str(error)
     except Exception as error:  # the student's code may raise anything: report it, never raise it
         fault = f"your code raised {type(error).__name__}: {error}"
     if fault is None:

@@ -11,6 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 from torch import Tensor
 
 from ..upsampling import trans_conv, trans_conv_size
@@ -172,6 +173,34 @@ def png(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def animation(state: State, seconds: float = 0.8, rounds: int = 5) -> bytes:
+    """Draw every step of a geometry as the bytes of an animated PNG, from the empty canvas to the last stamp.
+
+    Where animations do not run, as on paper, it shows the last stamp.
+
+    Parameters
+    ----------
+    state
+        Its ``step`` does not count.
+    seconds
+        How long each step stays; the last one stays three times as long.
+    rounds
+        How often it runs before it stops at the last step.
+    """
+    steps = [replace(state, step=step) for step in range(state.input_size**2 + 1)]
+    frames = [Image.open(io.BytesIO(png(draw(step)))).convert("RGB") for step in steps]
+    colours = frames[-1].quantize(64)  # every frame has to use the same palette
+    still, *moving = [
+        frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in frames[-1:] + frames
+    ]
+    times = [int(1000 * seconds)] * (len(moving) - 1) + [int(3000 * seconds)]
+    buffer = io.BytesIO()
+    still.save(
+        buffer, "png", save_all=True, append_images=moving, default_image=True, duration=times, loop=rounds
+    )
     return buffer.getvalue()
 
 

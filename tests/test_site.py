@@ -1,0 +1,194 @@
+"""The website, built once and read in a browser: every page at two widths, and by keyboard."""
+
+import json
+from pathlib import Path
+
+import pytest
+import site_checks
+
+from tools import website
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parent.parent
+# One pass in each colour scheme, so that the contrast of both is checked.
+VIEWS = {"wide": (1280, "light"), "narrow": (400, "dark")}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built website."""
+    folder = tmp_path_factory.mktemp("build")
+    assert website.build(ROOT, folder) == 0, "Sphinx warned: see above"
+    return folder / "html"
+
+
+def html_pages(folder):
+    """List the pages as addresses within the site."""
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*.html") if "_static" not in path.parts
+    )
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=site_checks.browser_path(), args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def axe():
+    """axe-core."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    return Axe()
+
+
+@pytest.fixture
+def opened(browser, file_server):
+    """Serve a folder to a new tab: ``opened(folder, width, scheme)`` gives tab, watch and address."""
+    contexts = []
+
+    def start(folder, width=1280, scheme="light"):
+        base = file_server(folder)
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        return page, site_checks.Watch(page, base), base
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+def test_every_notebook_and_page_is_there(site):
+    names = set(html_pages(site))
+    sources = [*(ROOT / "notebooks").rglob("[0-9]*.ipynb"), *(ROOT / "docs").glob("*.md")]
+    assert {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in sources} <= names
+    assert {f"api/{module}.html" for module in website.CORE} | {"index.html", "search.html"} <= names
+
+
+def test_links_images_and_addresses(site):
+    pages = {}
+    faults = [
+        fault for name in html_pages(site) for fault in site_checks.static_faults(site / name, site, pages)
+    ]
+    assert faults == []
+    assert sum(len(page.images) for page in pages.values()) > 50
+
+
+def test_an_output_is_described_by_its_caption(site):
+    book = json.loads((ROOT / "notebooks" / "01_transposed_convolution.ipynb").read_text(encoding="utf-8"))
+    captions = [text for cell in book["cells"] if (text := "".join(cell["source"])).startswith("*Figure:")]
+    alts = [alt for _, alt in site_checks.contents(site / "notebooks/01_transposed_convolution.html").images]
+    first = website.caption_of(captions[0].split("*")[1])
+    assert first in alts
+
+
+def test_a_reader_downloads_the_notebook_as_it_is(site):
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        downloaded = site / "_sources" / "notebooks" / path.name
+        assert downloaded.read_bytes() == path.read_bytes()
+        page = site_checks.contents(site / "notebooks" / f"{path.stem}.html")
+        assert any(link.endswith(f"_sources/notebooks/{path.name}") for link in page.links)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_is_typeset_accessible_and_asks_nobody(site, opened, axe, view):
+    page, watch, base = opened(site, *VIEWS[view])
+    faults = []
+    for name in html_pages(site):
+        page.goto(base + name)
+        faults += [f"{name}: {fault}" for fault in [*site_checks.page_faults(page, axe), *watch.take()]]
+    assert faults == []
+
+
+def test_the_keyboard_reaches_everything(site, opened):
+    page, _, base = opened(site)
+    faults = []
+    for name in html_pages(site):
+        page.goto(base + name)
+        faults += [f"{name}: {fault}" for fault in site_checks.keyboard_faults(page)]
+    assert faults == []
+
+
+def test_search_finds_each_notebook(site, opened):
+    page, watch, base = opened(site)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        title = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"][0].lstrip("# ").strip()
+        page.goto(base + "index.html")
+        page.keyboard.press("Control+k")
+        page.keyboard.type(title.partition(". ")[2])
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"#search-results a[href*='{path.stem}.html']", timeout=20_000)
+    assert watch.take() == []
+
+
+def test_an_answer_is_folded_and_opens_with_the_keyboard_and_in_print(site, opened):
+    page, _, base = opened(site)
+    page.goto(f"{base}notebooks/solutions/01_transposed_convolution.html")
+    answer, summary = page.locator(".cell.tag_solution").first, page.locator("details > summary").first
+    assert not answer.is_visible()
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert answer.is_visible()
+    page.reload()
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".cell.tag_solution").first.is_visible()
+
+
+def test_print_leaves_the_navigation_out(site, opened):
+    page, _, base = opened(site)
+    page.goto(f"{base}notebooks/01_transposed_convolution.html")
+    parts = [
+        page.locator(part).first for part in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-area")
+    ]
+    assert all(part.is_visible() for part in parts)
+    page.emulate_media(media="print")
+    assert not any(part.is_visible() for part in parts)
+    assert page.locator("article h1").is_visible()
+
+
+# --- the checks can fail ------------------------------------------------------------------------------------
+
+BAD = """<!DOCTYPE html><html lang="en"><head><title>Bad</title></head><body><main><h1>Bad</h1>
+<img src="a.png" alt="../_images/a.png"><img src="https://example.org/b.png" alt="a dog">
+<p style="color: #ccc; background: #fff">Pale words.</p><span class="math">\\(x\\)</span>
+<a href="gone.html">gone</a> <a href="#nowhere">nowhere</a> <a href="https://example.org/">elsewhere</a>
+<div style="width: 2000px">wide</div>
+<a href="bad.html" id="trap" style="outline: none" onkeydown="event.preventDefault()">trap</a>
+<a href="bad.html">behind the trap</a></main></body></html>"""
+
+
+@pytest.fixture
+def bad(tmp_path):
+    """A folder with a page that does everything wrong."""
+    (tmp_path / "bad.html").write_text(BAD, encoding="utf-8")
+    return tmp_path
+
+
+def test_bad_links_images_and_addresses_are_found(bad):
+    assert site_checks.static_faults(bad / "bad.html", bad, {}) == [
+        "bad.html: broken link gone.html",
+        "bad.html: broken link #nowhere: no such part",
+        "bad.html: https://example.org/b.png would be fetched",
+        "bad.html: image a.png: its alternative text is '../_images/a.png'",
+    ]
+
+
+def test_bad_pages_are_found_in_the_browser(bad, opened, axe):
+    page, watch, base = opened(bad)
+    page.route("https://example.org/**", lambda route: route.abort())
+    page.goto(f"{base}bad.html")
+    faults = "\n".join([*site_checks.page_faults(page, axe), *watch.take()])
+    for fault in ("formula not typeset", "raw TeX", "sideways", "color-contrast (serious)", "status 404"):
+        assert fault in faults
+    assert "request to https://example.org/b.png" in faults
+    faults = "\n".join(site_checks.keyboard_faults(page))
+    assert "behind the trap" in faults and 'no sign of the focus on <a href="bad.html" id="trap"' in faults

