@@ -198,3 +198,9 @@ def test_the_shipped_weights_predict_from_an_empty_folder(elsewhere, tmp_path):
     assert re.search(r"cat\.jpg \(300x451\): cat [5-9]\d", printed), printed
     written = {path.name for path in (tmp_path / "predictions").iterdir()}
     assert written == {"cat.png", "cat_overlay.jpg", "legend.png"}
+
+
+@pytest.mark.slow
+def test_the_quiz_has_its_questions_in_the_wheel(elsewhere, tmp_path):
+    code = "from d2lseg.exercises import nb01 as check; check.quiz('01', 1)"
+    assert run([elsewhere, "-c", code], cwd=tmp_path, env=bare()).startswith("1. The 2 x 2 input")
