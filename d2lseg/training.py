@@ -92,8 +92,8 @@ def segmentation_loss(logits: Tensor, label: Tensor, class_weights: Tensor | Non
 def dice_loss(logits: Tensor, label: Tensor) -> Tensor:
     """One minus the soft Dice score, averaged over the classes that occur in a batch.
 
-    For one class the score is 2 |P T| / (|P| + |T|), with probabilities P in place of a set of pixels, so a
-    small class counts as much as a large one. Use it beside cross-entropy: `cross_entropy_and_dice`.
+    For one class the score is ``2 |P T| / (|P| + |T|)``, with probabilities P in place of a set of pixels, so
+    a small class counts as much as a large one. Use it beside cross-entropy: `cross_entropy_and_dice`.
 
     Parameters
     ----------

@@ -56,15 +56,19 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = [str(HERE / "static")]
 html_css_files = ["course.css"]
+html_js_files = ["course.js"]
 html_copy_source = True
 html_show_sphinx = False
 mathjax_path = "mathjax/tex-chtml.js"
+# The menu would make each formula a stop of the Tab key. Screen readers get MathML without it.
+mathjax3_config = {"options": {"enableMenu": False}}
 
 # Without an address of its own the course offers downloads only, and no button that leads to a stranger.
 repository = commands.current_repository(HERE.parent)
 html_theme_options = {
     "use_download_button": True,
     "use_fullscreen_button": False,
+    "navbar_persistent": [],  # the search field of the side bar is enough
     "show_navbar_depth": 1,
     "show_toc_level": 2,
 }

@@ -628,7 +628,7 @@ def test_repository_sets_renames_and_unsets_all(copied, capsys):
     unset = contents(copied)
     assert commands.current_repository(copied) is None
     assert commands.repository("Some-One/new.name_2", copied) == 0
-    assert "was unset and is now Some-One/new.name_2: 27 files" in capsys.readouterr().out
+    assert "was unset and is now Some-One/new.name_2: 29 files" in capsys.readouterr().out
     named = contents(copied)
     assert commands.current_repository(copied) == "Some-One/new.name_2"
     changed = {name.as_posix() for name in named if named[name] != unset[name]}

@@ -11,6 +11,7 @@ from docutils import nodes
 from tools.website import alternative_texts, caption_of, folder_links
 
 BADGE = "/badge.svg"
+SHOW_SETUP, HIDE_SETUP = "Show the setup cell, which only Colab needs", "Hide the setup cell"
 
 
 def describe_outputs(tree: nodes.document) -> None:
@@ -35,6 +36,13 @@ def replace_badges(tree: nodes.document) -> None:
             image["uri"] = BADGE
 
 
+def fold_setup(tree: nodes.document) -> None:
+    """Fold the setup cell's code, which matters on Colab only."""
+    for cell in tree.findall(lambda node: isinstance(node, nodes.container) and "tag_setup" in node["classes"]):
+        # What MyST-NB notes for a cell tagged "hide-input".
+        cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "input", SHOW_SETUP, HIDE_SETUP
+
+
 def on_source(app, page: str, content: list[str]) -> None:
     """Change a page's source before it is parsed; the file that readers download stays as it is."""
     content[0] = folder_links(content[0], page)
@@ -44,6 +52,7 @@ def on_doctree(app, tree: nodes.document) -> None:
     """Change a parsed page."""
     describe_outputs(tree)
     replace_badges(tree)
+    fold_setup(tree)
 
 
 def setup(app) -> dict[str, bool]:

@@ -44,9 +44,11 @@ def is_check(module: str, name: str) -> bool:
 
 def row(module: str, name: str) -> dict[str, str]:
     """Give one line of the file."""
-    verdict, when = GIVEN.get((module, name), (None, None))
+    if (module, name) not in GIVEN:
+        return {"check": name, "verdict": "not run", "when": ""}
+    verdict, when = GIVEN[module, name]
     return {
         "check": name,
-        "verdict": verdict.status if verdict else "not run",
-        "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(when)) if when else "",
+        "verdict": verdict.status,
+        "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(when)),
     }

@@ -119,7 +119,6 @@ def decide(student: str, exercise: str, plan: Plan, outcome: sandbox.Outcome) ->
         notes += report["notes"]
         if report.get("error"):
             notes.append(f"the cell raised {report['error']}")
-    notes += [outcome.stopped[i] for i in places if i in outcome.stopped]
     verdict, message = plan.verdicts.get(exercise, ""), ""
     if any(i in outcome.stopped for i in places):
         verdict = "stopped"
@@ -139,10 +138,10 @@ def general_notes(plan: Plan, outcome: sandbox.Outcome) -> list[str]:
         if step.exercise:
             continue
         report = outcome.results.get(place, {})
-        said = [*report.get("notes", []), outcome.stopped.get(place, "")]
+        said = list(report.get("notes", []))
         if report.get("error"):
             said.append(f"it raised {report['error']}")
-        notes += [f"a cell before the exercises: {words}" for words in said if words]
+        notes += [f"a cell before the exercises: {words}" for words in said]
     return notes
 
 

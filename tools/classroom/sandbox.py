@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,13 +62,13 @@ class Outcome:
     Parameters
     ----------
     results
-        What the worker reported, by the step's place.
+        What the worker reported, or why it was stopped, by the step's place.
     stopped
-        Why a step was stopped, by the step's place.
+        The places of the steps that were stopped.
     """
 
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
-    stopped: dict[int, str] = field(default_factory=dict)
+    stopped: set[int] = field(default_factory=set)
 
 
 @functools.cache
@@ -104,7 +105,9 @@ def run(number: str, steps: list[dict[str, str]], limits: Limits) -> Outcome:
             stop = follow(lines, outcome, limits)
         if stop is None:
             return outcome
-        outcome.stopped[stop[0]] = stop[1]
+        place, why, seconds = stop
+        outcome.stopped.add(place)
+        outcome.results[place] = {"notes": [why], "seconds": seconds}
 
 
 def wanted(place: int, step: dict[str, str], steps: list[dict[str, str]], outcome: Outcome) -> bool:
@@ -187,20 +190,21 @@ def patiently(lines: queue.Queue, seconds: float) -> str | None:
     raise queue.Empty
 
 
-def follow(lines: queue.Queue, outcome: Outcome, limits: Limits) -> tuple[int, str] | None:
-    """Take the reports of a process into the outcome; give the place of a step that stopped it, and why."""
+def follow(lines: queue.Queue, outcome: Outcome, limits: Limits) -> tuple[int, str, float] | None:
+    """Take the reports of a process into the outcome; give the step that ended it, why, and its time."""
     place, patience = None, limits.start
     while True:
+        start = time.monotonic()
         try:
             line = patiently(lines, patience)
         except queue.Empty:
             if place is None:
                 raise SandboxError(f"the process did not start within {limits.start:g} s") from None
-            return place, f"stopped after {limits.seconds:g} s"
+            return place, f"stopped after {limits.seconds:g} s", limits.seconds
         if line is None:
             if place is None:
                 raise SandboxError("the process ended before it ran anything")
-            return place, "it ended the process"
+            return place, "it ended the process", time.monotonic() - start
         report = json.loads(line)
         if report["event"] == "end":
             return None

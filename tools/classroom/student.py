@@ -24,8 +24,8 @@ names."""
 FIGURE = re.compile(r"^\*Figure: .*\*$", re.DOTALL)
 HEADING = re.compile(r"^#+ ", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
-# A sentence, or a line of a list, that is nothing but a link to a file.
-LONE = r"(?:(?<=^)|(?<=[.!?] )|(?<=\n))\[[^\]]*\]\({}\)[.]?[ ]?"
+# A sentence that is nothing but a link to a file, after another sentence or at the beginning of a line.
+LONE = r"(?m)(?:(?<=[.!?]) |^)\[[^\]]*\]\({}\)(?:\.(?=\s|$)|$)"
 
 
 def without_answer(text: str) -> str:
@@ -50,6 +50,7 @@ def without_dead_links(text: str, handed_out: set[str]) -> str:
         if not file or re.match(r"[a-z]+:", target) or file in handed_out:
             continue
         text = re.sub(LONE.format(re.escape(target)), "", text)
+        text = re.sub(r"(?m)^ (?=\S)", "", text)  # where a line began with it
         text = re.sub(rf"\[([^\]]*)\]\({re.escape(target)}\)", r"\1", text)
     return text.strip()
 

@@ -146,5 +146,5 @@ class Bench:
 
 def in_words(error: BaseException) -> str:
     """Give the kind and the message of an error, in one line of a sensible length."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) < 300 else f"{text[:300]} ..."
