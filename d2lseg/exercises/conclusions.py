@@ -26,9 +26,10 @@ def experiment_fault(report: Mapping[str, Any]) -> Fault:
     for name, scores in (("base", base), ("change", change)):
         if len(scores) < SEEDS or not all(isinstance(s, float) and 0 <= s <= 1 for s in scores):
             return f"{name}: expected the mIoU of at least {SEEDS} seeds, got {list(scores)}"
-    want = _verdict(base, change)
-    if verdict != want:
-        return f"the verdict is one of {VERDICTS}; by the rule of the spreads it is {want!r}, got {verdict!r}"
+    if verdict not in VERDICTS:
+        return f"the verdict is one of {', '.join(map(repr, VERDICTS))}; got {verdict!r}"
+    if verdict != _verdict(base, change):
+        return f"{verdict!r} does not follow: compare the difference of the means with the larger spread"
     if len(conclusion.split()) < WORDS:
         return f"the conclusion has {len(conclusion.split())} words; write at least {WORDS}"
     means = [f"{statistics.mean(scores):.2f}" for scores in (base, change)]

@@ -89,6 +89,8 @@ CURVES: dict[str, tuple[dict[int, list[float]], list[float], int | None]] = {
     "a tie": ({25: [0.5, 0.6], 50: [0.6, 0.7]}, [0.5, 0.5], 50),
     "counts out of order": ({100: [0.9], 25: [0.8], 50: [0.1]}, [0.5], 25),
     "one that falls back": ({25: [0.6, 0.7], 100: [0.2, 0.3]}, [0.5, 0.4], 25),
+    "seeds far apart": ({25: [0.5, 0.9]}, [0.3, 0.4], 25),
+    "a seed that only ties": ({25: [0.3, 0.6, 0.6], 50: [0.7, 0.7, 0.7]}, [0.0, 0.0, 0.3], 50),
 }
 
 
