@@ -30,7 +30,7 @@ def test_the_reach_is_that_of_real_layers(layers):
     ("wrong", "words"),
     [
         (lambda layers: reach(layers, lambda k, s, d: k), "dilation 4"),
-        (lambda layers: reach(layers, lambda k, s, d: d * k), "expected 3"),
+        (lambda layers: reach(layers, lambda k, s, d: d * k), "expected 9"),
         (lambda layers: reach(layers, grow=lambda width, s: width - 1), "stride 2"),
         (lambda layers: reach(layers, grow=lambda width, s: width * s), "expected 3"),
         (lambda layers: reach(layers[::-1]), "expected"),

@@ -25,9 +25,9 @@ STACKS = {
 
 
 @check(
-    "Start with one cell of the last map and go back layer by layer. n neighbouring cells of a layer's output "
-    "read (n - 1) * stride cells of its input, and the extent of the kernel, which dilation spreads to "
-    "dilation * (kernel - 1) + 1."
+    "Start with one cell of the last map and go back layer by layer. n neighbouring cells of an output start "
+    "(n - 1) * stride cells apart in the input, and the last one reads as far as its kernel goes, which "
+    "dilation spreads to dilation * (kernel - 1) + 1 cells."
 )
 def reach(answer: Any) -> Fault:
     """Check exercise 13.1, a function layers -> width in pixels of what one cell can read."""
@@ -89,8 +89,8 @@ MAPS = {
 
 
 @check(
-    "Take each pair of a guessed and a true number (0 is none), and divide the pixels that have both by those "
-    "that have one of them. Objects without a match count a half each, in the divisor only."
+    "Take each pair of a guessed and a true number (0 is none), and divide the pixels that have both by "
+    "those that have one of them. Objects without a match count a half each, in the divisor only."
 )
 def panoptic_quality(answer: Any) -> Fault:
     """Check exercise 13.3, a function (guess, truth) -> panoptic quality of one class."""
@@ -112,8 +112,8 @@ def _quality(guess: Tensor, truth: Tensor) -> float:
 
 
 @check(
-    "Train each arm with at least three seeds, decide by the rule of the spreads, and write the conclusion in "
-    "your own words: what you changed, both means, and what the result does not show."
+    "Train each arm with at least three seeds, decide by the rule of the spreads, and write the conclusion "
+    "in your own words: what you changed, both means, and what the result does not show."
 )
 def experiment(answer: Any) -> Fault:
     """Check exercise 13.4, a dict with "base", "change", "verdict" and "conclusion"."""
