@@ -133,7 +133,7 @@ def test_the_modules_own_function_does_not_solve_an_exercise(case):
     assert verdict.status == "wrong" and "can't be used while this check runs" in verdict.message
 
 
-def test_no_check_asks_the_function_that_it_withholds(monkeypatch):
+def test_no_check_asks_the_function_that_it_withholds():
     """A withheld function would raise in the check itself; so its source names it once, to withhold it."""
     for module in (nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb09, nb11):
         source = inspect.getsource(module)

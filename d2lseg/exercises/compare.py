@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -43,6 +44,16 @@ def tensor_fault(got: Any, want: Tensor, case: str, atol: float = 1e-4) -> Fault
     if want.squeeze().ndim != 2:
         return message
     return Failure(message, lambda: draw_both(want.squeeze(), got.detach().squeeze()))
+
+
+def count_scores(pixels: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """Count pixel accuracy and mIoU of pairs (predicted, true), class by class."""
+    right = sum(predicted == true for predicted, true in pixels)
+    ious = []
+    for c in {c for pair in pixels for c in pair}:
+        both, either = (sum(test(c == part for part in pair) for pair in pixels) for test in (all, any))
+        ious.append(both / either)
+    return right / len(pixels), sum(ious) / len(ious)
 
 
 def draw_both(want: Tensor, got: Tensor) -> None:

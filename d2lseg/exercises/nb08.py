@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import metrics
 from ..classes import VOID
-from .compare import tensor_fault
+from .compare import count_scores, tensor_fault
 from .conclusions import experiment_fault
 from .quiz import quiz as quiz
 from .report import report as report  # check.report()
@@ -71,14 +70,11 @@ def _scores_fault(got: Any, pairs: list[tuple[Tensor, Tensor]]) -> Fault:
     ]
     labelled = [(p, t) for p, t in counted if t != VOID]
     its_way = sum(p == (0 if t == VOID else t) for p, t in counted) / len(counted)
-    matrix = torch.zeros(4, 4, dtype=torch.int64)
-    for p, t in labelled:
-        matrix[t, p] += 1
-    found = metrics.scores(matrix)
+    accuracy, miou = count_scores(labelled)
     if not isinstance(got, tuple) or len(got) != 3:
         return f"expected three numbers, got {got!r}"
     names = ("the accuracy its way", "the pixel accuracy", "the mIoU")
-    for name, number, want in zip(names, got, (its_way, found.pixel_acc, found.miou), strict=True):
+    for name, number, want in zip(names, got, (its_way, accuracy, miou), strict=True):
         if not isinstance(number, int | float) or abs(number - want) > 1e-4:
             sizes = ", ".join("x".join(map(str, label.shape)) for _, label in pairs)
             return f"for images of {sizes}: expected {want:.4f} for {name}, got {number!r}"

@@ -10,10 +10,9 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
-from .. import metrics
 from ..classes import VOID
 from ..datasets import lists
-from .compare import tensor_fault
+from .compare import count_scores, tensor_fault
 from .conclusions import experiment_fault
 from .quiz import quiz as quiz
 from .report import report as report  # check.report()
@@ -175,8 +174,13 @@ def agreement(answer: Any) -> Fault:
     for num_classes, highest in ((3, 3), (5, 4)):
         pairs = [_two_labels(size, highest, generator) for size in ((4, 5), (9, 7), (2, 2))]
         first, second = zip(*pairs, strict=True)
-        matrices = [_matrix(a, b, num_classes) for a, b in zip(first, second, strict=True)]
-        want = metrics.scores(torch.stack(matrices).sum(0)).miou
+        pixels = [
+            both
+            for a, b in pairs
+            for both in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True)
+            if VOID not in both
+        ]
+        want = count_scores(pixels)[1]
         got = float(value(call(answer, [a.clone() for a in first], [b.clone() for b in second], num_classes)))
         if not math.isclose(got, want, abs_tol=1e-4):
             case = f"for three images with {highest} of {num_classes} classes"
@@ -193,12 +197,6 @@ def _two_labels(size: tuple[int, int], classes: int, generator: torch.Generator)
         label.masked_fill(torch.rand(size, generator=generator) < 0.15, VOID) for label in (first, second)
     )
     return first, second
-
-
-def _matrix(first: Tensor, second: Tensor, num_classes: int) -> Tensor:
-    """Return the confusion matrix of the pixels that both have labelled."""
-    both = (first != VOID) & (second != VOID)
-    return metrics.confusion_matrix(first[both], second[both], num_classes)
 
 
 @check(
