@@ -22,6 +22,8 @@ PAGES = (
     "notebooks/*.ipynb",
     "notebooks/solutions/*.ipynb",
     "docs/*.md",
+    "teach/*.md",
+    "teach/*/*.md",
     "data/README.md",
     "d2lseg/*/NOTICE.md",
     "CONTRIBUTING.md",
@@ -31,7 +33,12 @@ PAGES = (
 LINK = re.compile(r"\]\(([^)\s:#\\]+)(?:#[^)\s]*)?\)")
 CAPTION = "Figure:"
 # Folders that pages link to, and the page that stands for each.
-FOLDER_PAGES = {"notebooks": "index", "notebooks/solutions": "notebooks/solutions/index", "docs": "index"}
+FOLDER_PAGES = {
+    "notebooks": "index",
+    "notebooks/solutions": "notebooks/solutions/index",
+    "docs": "index",
+    "teach": "teach/README",
+}
 FOLDER_LINK = re.compile(r"(\]\()([\w./-]+?)/?(\))")
 
 SOLUTIONS = """\
@@ -50,6 +57,14 @@ rest.
 NAVIGATION = {
     "The course": ("notebooks/*",),
     "Answers": ("notebooks/solutions/index",),
+    "For instructors": (
+        "teach/README",
+        "teach/[0-9]*",
+        "teach/grading",
+        "teach/slides/*",
+        "teach/projects/*",
+    ),
+    "Questions": ("teach/questions/*",),
     "Using the module": ("api/index", "docs/*", "data/README"),
     "The project": ("CHANGELOG", "CONTRIBUTING", "d2lseg/*/NOTICE"),
 }

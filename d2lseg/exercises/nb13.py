@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .conclusions import experiment_fault
+from .quiz import quiz as quiz
 from .verdicts import Fault, call, check, value
 
 # (kernel size, stride, dilation) of layers, the first one next to the image.
