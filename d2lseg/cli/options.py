@@ -180,8 +180,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     geometry = "Place each cell on its block of pixels, or where it really looks."
     add("--geometry", choices=GEOMETRIES, help=f"{geometry} {_like_init('geometry')}")
     freeze = "Keep the backbone as it is, or its batch normalisation alone, for batches of a few images."
-    one = {"nargs": "?", "const": "backbone", "metavar": "backbone|batch-norm"}
-    add("--freeze", choices=FROZEN, help=f"{freeze} Alone, it means the backbone.", **one)
+    freeze += " Alone, it means the backbone."
+    add("--freeze", choices=FROZEN, nargs="?", const="backbone", metavar="backbone|batch-norm", help=freeze)
 
 
 def _like_init(name: str) -> str:
