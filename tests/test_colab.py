@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -30,6 +31,8 @@ def test_sharing_links_what_is_needed_and_leaves_what_is_there(tmp_path):
     colab.share(("torchvision",), tmp_path)
     linked = {path.name.split("-")[0] for path in tmp_path.iterdir() if path.is_symlink()}
     assert {"torch", "torchvision", "sympy", "PIL"} <= linked
+    (torch,) = metadata.distributions(name="torch", path=[str(tmp_path)])
+    assert torch.version == metadata.version("torch") and not torch.requires, "pip looks for nothing more"
     assert not {"numpy", "IPython", "ipython", "d2lseg", "pytest"} & linked, "what is there, extras, others"
 
 

@@ -74,7 +74,11 @@ def run(*command: str | Path, home: Path) -> str:
 
 
 def share(names: Sequence[str], site: Path) -> None:
-    """Link packages of the running environment, and what they need and a folder lacks, into that folder."""
+    """Link packages of the running environment, and what they need and a folder lacks, into that folder.
+
+    Their metadata is written anew without requirements: pip must never look for one of them, because it would
+    install it through a link, into the running environment.
+    """
     left, seen = list(names), {package.name.lower() for package in metadata.distributions(path=[str(site)])}
     while left:
         name = left.pop().lower()
@@ -86,7 +90,11 @@ def share(names: Sequence[str], site: Path) -> None:
             continue
         seen.add(name)
         for top in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
-            if not (site / top).exists():
+            if top.endswith(".dist-info"):
+                (site / top).mkdir()
+                text = f"Metadata-Version: 2.1\nName: {package.name}\nVersion: {package.version}\n"
+                (site / top / "METADATA").write_text(text)
+            elif not (site / top).exists():
                 (site / top).symlink_to(package.locate_file(top))
         needed = [requirement for requirement in package.requires or () if "extra ==" not in requirement]
         left += [re.match(r"[\w.-]+", requirement)[0] for requirement in needed]
