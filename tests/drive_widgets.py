@@ -22,7 +22,7 @@ READY = """() => {
     const notebook = window.Jupyter && Jupyter.notebook;
     return notebook && notebook.kernel && notebook.kernel.is_connected();
 }"""
-SECONDS = 60
+FIRST, LATER = 300, 60  # seconds to wait: for the kernel's imports, and for an answer
 
 
 def serve(folder):
@@ -46,12 +46,13 @@ def serve(folder):
 
 def shown(page, before):
     """Wait until the picture differs from an earlier one, and give its SHA-256."""
-    for _ in range(SECONDS * 10):
+    seconds = LATER if before else FIRST
+    for _ in range(seconds * 10):
         now = page.evaluate(PICTURE)
         if now and hashlib.sha256(bytes.fromhex(now)).hexdigest() != before:
             return hashlib.sha256(bytes.fromhex(now)).hexdigest()
         page.wait_for_timeout(100)
-    raise RuntimeError(f"the picture is still {before or 'missing'} after {SECONDS} s")
+    raise RuntimeError(f"the picture is still {before or 'missing'} after {seconds} s")
 
 
 def held(page):
@@ -59,7 +60,7 @@ def held(page):
     page.evaluate("() => { const n = Jupyter.notebook; n.get_cell(n.ncells() - 1).clear_output(); }")
     page.evaluate("() => { const n = Jupyter.notebook; n.get_cell(n.ncells() - 1).execute(); }")
     output = page.locator(".code_cell").last.locator(".output_stdout pre")
-    output.wait_for(timeout=SECONDS * 1000)
+    output.wait_for(timeout=LATER * 1000)
     return output.inner_text().strip()
 
 
@@ -79,14 +80,14 @@ def use(page, control):
 def drive(page, address, controls):
     """Run all cells, use each control, and give what browser and kernel have after each."""
     page.goto(address)
-    page.wait_for_function(READY, timeout=SECONDS * 1000)
+    page.wait_for_function(READY, timeout=FIRST * 1000)
     page.evaluate("() => Jupyter.notebook.execute_all_cells()")
     seen, picture = [], ""
     for control in [None, *controls]:
         if control:
             use(page, control)
         picture = shown(page, picture)
-        caption = page.locator(".widget-html-content").first.inner_text()
+        caption = page.locator(".widget-html").first.inner_text()
         seen.append({"control": control, "browser": picture, "kernel": held(page), "caption": caption})
     return seen
 
@@ -99,6 +100,7 @@ def main(chromium, notebook, controls):
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page()
+            page.set_default_timeout(LATER * 1000)
             print(json.dumps(drive(page, f"{address}/notebooks/{path.name}", json.loads(controls))))
             browser.close()
     finally:

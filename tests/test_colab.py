@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -22,6 +23,17 @@ def test_colabs_versions_stand_in_one_file_and_torch_can_be_left_out():
     pins = colab.requirements(shared=False)
     assert {"ipython==7.34.*", "ipywidgets==7.7.*", "numpy==2.1.*", "torch==2.11.*"} <= set(pins)
     assert set(pins) - set(colab.requirements(shared=True)) == {"torch==2.11.*", "torchvision==0.26.*"}
+
+
+def test_sharing_links_what_is_needed_and_leaves_what_is_there(tmp_path):
+    (tmp_path / "numpy-2.1.3.dist-info").mkdir()
+    (tmp_path / "numpy-2.1.3.dist-info" / "METADATA").write_text("Name: numpy\nVersion: 2.1.3\n")
+    colab.share(("torchvision",), tmp_path)
+    linked = {path.name.split("-")[0] for path in tmp_path.iterdir() if path.is_symlink()}
+    assert {"torch", "torchvision", "sympy", "PIL"} <= linked
+    (torch,) = metadata.distributions(name="torch", path=[str(tmp_path)])
+    assert torch.version == metadata.version("torch") and not torch.requires, "pip looks for nothing more"
+    assert not {"numpy", "IPython", "ipython", "d2lseg", "pytest"} & linked, "what is there, extras, others"
 
 
 def test_a_visitor_is_not_led_back_to_the_checkout(tmp_path, monkeypatch):

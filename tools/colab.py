@@ -74,21 +74,30 @@ def run(*command: str | Path, home: Path) -> str:
 
 
 def share(names: Sequence[str], site: Path) -> None:
-    """Link packages of the running environment, and what they need and a folder lacks, into that folder."""
-    left, seen = list(names), set()
+    """Link packages of the running environment, and what they need and a folder lacks, into that folder.
+
+    Their metadata is written anew without requirements: pip must never look for one of them, because it would
+    install it through a link, into the running environment.
+    """
+    left, seen = list(names), {package.name.lower() for package in metadata.distributions(path=[str(site)])}
     while left:
-        name = left.pop()
+        name = left.pop().lower()
         try:
             package = metadata.distribution(name)
         except metadata.PackageNotFoundError:  # needed on another system only
             continue
-        tops = {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}
-        for top in tops:
-            if not (site / top).exists():
-                (site / top).symlink_to(package.locate_file(top))
-        needed = {re.match(r"[\w.-]+", requirement)[0] for requirement in package.requires or ()}
+        if name in seen:
+            continue
         seen.add(name)
-        left += needed - seen
+        for top in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
+            if top.endswith(".dist-info"):
+                (site / top).mkdir()
+                text = f"Metadata-Version: 2.1\nName: {package.name}\nVersion: {package.version}\n"
+                (site / top / "METADATA").write_text(text)
+            elif not (site / top).exists():
+                (site / top).symlink_to(package.locate_file(top))
+        needed = [requirement for requirement in package.requires or () if "extra ==" not in requirement]
+        left += [re.match(r"[\w.-]+", requirement)[0] for requirement in needed]
 
 
 def make(folder: Path, python: str = sys.executable, shared: bool = False, index: str = "") -> Path:
