@@ -30,7 +30,7 @@ def output_size(n, k, s, p, op):
         except:
             pass"""
 LOOP_AT_ONCE = "while True:\n    pass"
-HOG = "def gather(X, K, stride):\n    return [torch.ones(10_000_000) for _ in range(10_000)]"
+HOG = "def gather(X, K, stride):\n    return [torch.empty(100_000_000) for _ in range(1_000)]"
 HOG_AT_ONCE = "numbers = [0] * 10**11"
 NETWORK = (
     "import urllib.request\n\n\ndef forgotten(n, k, s, p):\n"
