@@ -126,6 +126,7 @@ def decide(student: str, exercise: str, plan: Plan, outcome: sandbox.Outcome) ->
         verdict, message = reports[-1]["status"], reports[-1]["message"]
         if verdict == "missing":
             notes.append(message)
+            message = ""
             verdict = "wrong" if any(report.get("error") for report in reports) else verdict
     notes += ["it needs more memory than it may have"] * memory_words(notes, message)
     return Grade(student, exercise, verdict, sum(r["seconds"] for r in reports), unique(notes), message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import nbformat
 
 from d2lseg.engine.files import folder_written_whole
 
-from . import books, student
+from . import books, needed, student
 
 LESSON = "01"
 WRONG = {
@@ -30,7 +31,7 @@ def output_size(n, k, s, p, op):
         except:
             pass"""
 LOOP_AT_ONCE = "while True:\n    pass"
-HOG = "def gather(X, K, stride):\n    return [torch.ones(10_000_000) for _ in range(10_000)]"
+HOG = "def gather(X, K, stride):\n    return [torch.empty(100_000_000) for _ in range(1_000)]"
 HOG_AT_ONCE = "numbers = [0] * 10**11"
 NETWORK = (
     "import urllib.request\n\n\ndef forgotten(n, k, s, p):\n"
@@ -48,14 +49,28 @@ OWN_CHECK = 'class check:\n    size_formula = staticmethod(lambda answer: print(
 
 
 def answers(lesson: Any, solution: Any) -> dict[str, str]:
-    """Give the right answers, by exercise, from the solutions."""
-    found, name = {}, ""
+    """Give the right answers, by exercise, from the solutions; the first has further imports."""
+    tasks = books.exercises(lesson)
+    found, name = {tasks[0].name: "\n".join(own_imports(lesson, solution))}, ""
     for cell in solution.cells:
         if cell.cell_type == "markdown" and (match := books.HEADING.search(cell.source)):
             name = match[1]
         elif "solution" in books.tags(cell):
             found[name] = "\n\n".join(filter(None, [found.get(name), books.split(cell.source)[0]]))
-    return {task.name: found[task.name] for task in books.exercises(lesson)}
+    return {task.name: found[task.name] for task in tasks}
+
+
+def own_imports(lesson: Any, solution: Any) -> list[str]:
+    """Give the imports of the solutions that the lesson lacks, such as ``import math``."""
+    known = set().union(*(needed.look(c.source).binds for c in lesson.cells if c.cell_type == "code"))
+    found = []
+    for cell in solution.cells:
+        if cell.cell_type == "code" and not books.tags(cell):
+            for node in ast.parse(books.python(cell.source)).body:
+                line = ast.unparse(node)
+                if isinstance(node, ast.Import | ast.ImportFrom) and not needed.look(line).binds <= known:
+                    found.append(line)
+    return found
 
 
 def fill(book: Any, given: dict[str, str]) -> Any:
