@@ -36,7 +36,8 @@ DISK_GB = {"cpu": 3, "default": 8 if sys.platform == "linux" else 3}
 # What pip is told to install, and which extras an environment has that was made for one of them.
 REQUIREMENTS = {"lab": ("-e", ".[lab]"), "site": ("-e", ".[site]"), "dev": ("-r", "requirements.txt")}
 INCLUDES = {"lab": ("lab",), "site": ("lab", "site"), "dev": ("lab", "site", "dev")}
-ADDITIONS = {"site": "what builds the website", "dev": "the test tools"}  # to a smaller environment
+# What an environment that was made for less gets.
+ADDITIONS = {"lab": "what a learner needs", "site": "what builds the website", "dev": "the test tools"}
 
 
 class Stop(Exception):
