@@ -29,6 +29,7 @@ function measureDeck() {
     }
     const parts = [page.querySelector("h1, h2"), ...page.querySelectorAll(".part")];
     const places = parts.map((part) => box(part, page, scale));
+    if (places.some((place) => place.bottom > HEIGHT - 20)) say("a part reaches down to the slide's number");
     for (let i = 0; i < parts.length; i++)
       for (let j = 0; j < i; j++) if (meet(places[i], places[j])) say(`parts ${j} and ${i} overlap`);
     const inside = section.cloneNode(true);

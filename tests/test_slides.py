@@ -4,6 +4,7 @@ import base64
 import io
 
 import nbformat
+import notebook_rules as rules
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -21,7 +22,7 @@ TABLE = """
 """
 DECK = """
 - cell: first
-  title: A `lesson`
+  title: 00. A `lesson`
   text: Words, and $x_1$ [elsewhere](01_b.ipynb).
 - cell: prompt
   title: Guess
@@ -93,7 +94,7 @@ def test_tags_choose_the_cells_and_their_clicks(notebook):
     parts = [(part.kind, part.click) for part in [*prompt.left, *prompt.right]]
     assert parts == [("question", 0), ("code", 1), ("output", 1), ("figure", 2), ("answer", 3)]
     assert [part.kind for part in first.left] == ["text"] and first.layout == recap.layout == "words"
-    assert prompt.layout == "stack"
+    assert prompt.layout == "stack" and prompt.right == []
 
 
 def test_a_prompt_shows_its_question_and_an_answer_its_first_sentences(notebook):
@@ -110,6 +111,7 @@ def test_long_answers_are_cut_after_a_sentence():
     assert cells.answer(text, 3) == cells.answer(text, 1) == "One two three."
     assert cells.answer(text, 8) == "One two three. Four five six: seven eight."
     assert cells.answer("See:\n\n$$x$$", 9) == "See."
+    assert cells.answer("It is 4. And the time:") == cells.answer("It is 4. Why?") == "It is 4."
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_the_deck_file_chooses_code_output_or_lines(notebook, shown, kinds):
 
 def test_titles_and_words_are_markdown_without_dead_links(notebook):
     first = deck.slides(notebook)[0]
-    assert first.title == "A <code>lesson</code>"
+    assert first.title == "00. A <code>lesson</code>"
     assert (
         "elsewhere" in first.left[0].html
         and "href" not in first.left[0].html
@@ -229,6 +231,11 @@ def test_what_does_not_fit_is_named_and_the_others_are_made(notebook, fault, tmp
     assert not (target / "00_a.html").exists() and (target / "index.html").is_file()
 
 
+def test_long_code_gets_small_letters():
+    assert not cells.code("x = 1\n" * 10).small
+    assert cells.code("x = 1\n" * 11).small and cells.code("x" * 86).small
+
+
 def test_a_folder_of_decks_needs_nothing_else(notebook, tmp_path):
     target = tmp_path / "out"
     assert command.build([notebook], target) == []
@@ -249,3 +256,11 @@ def test_the_command_names_an_unknown_notebook(capsys):
 def test_each_deck_file_belongs_to_a_notebook():
     names = {path.stem for path in (command.ROOT / "notebooks").glob("*.ipynb")}
     assert {path.stem for path in (command.ROOT / "teach" / "slides").glob("*.yaml")} <= names
+
+
+def test_no_deck_file_states_a_measured_number():
+    """A run can change it, and the cell that prints it can be shown instead."""
+    for path in (command.ROOT / "teach" / "slides").glob("*.yaml"):
+        for slide in deck.read_deck(path):
+            words = rules.NOT_PROSE.sub(" ", f"{slide['title']} {slide.get('text', '')}")
+            assert not rules.DECIMAL.search(words), slide["cell"]

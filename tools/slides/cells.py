@@ -19,6 +19,7 @@ from nbconvert.filters.highlight import Highlight2HTML
 from PIL import Image
 
 ANSWER_WORDS = 45
+MOST_LINES, MOST_COLUMNS = 10, 85  # of code or output in letters of the usual size
 QUESTION = re.compile(r"\*\*Predict before you run[.:]?\*\*:?\s*")
 CAPTION = re.compile(r"^\*Figure: (.+?)\*$", re.MULTILINE | re.DOTALL)
 IMAGES = ("image/png", "image/jpeg")
@@ -30,6 +31,7 @@ class Part:
 
     html: str
     kind: str  # text, question, answer, code, output or figure
+    small: bool = False  # long code or output
     click: int = 0
     ratio: float = 0.0  # width by height of a figure
 
@@ -68,15 +70,23 @@ def answer(source: str, most: int = ANSWER_WORDS) -> str:
     count = 1
     while count < len(sentences) and len(" ".join(sentences[: count + 1]).split()) <= most:
         count += 1
+    while count > 1 and sentences[count - 1].endswith((":", "?")):  # it leads to what the slide does not show
+        count -= 1
     return re.sub(r":$", ".", " ".join(sentences[:count]))
 
 
-def code(source: str, lines: str = "") -> str:
+def is_long(text: str) -> bool:
+    """Tell whether code or output needs small letters to fit."""
+    lines = text.splitlines()
+    return len(lines) > MOST_LINES or max(map(len, lines), default=0) > MOST_COLUMNS
+
+
+def code(source: str, lines: str = "") -> Part:
     """Highlight code, or some lines of it, counted from 1."""
     if lines:
         first, last = (int(number) for number in lines.split("-"))
         source = "\n".join(source.splitlines()[first - 1 : last])
-    return Highlight2HTML(pygments_lexer="ipython3")(source)
+    return Part(Highlight2HTML(pygments_lexer="ipython3")(source), "code", is_long(source))
 
 
 def figure(data: dict[str, Any], alt: str) -> Part | None:
@@ -106,7 +116,7 @@ def outputs(cell: nbformat.NotebookNode, alt: str) -> list[Part]:
         elif "text/plain" in data:
             printed += data["text/plain"]
     if printed.strip():
-        parts.insert(0, Part(f"<pre>{ansi2html(printed.rstrip())}</pre>", "output"))
+        parts.insert(0, Part(f"<pre>{ansi2html(printed.rstrip())}</pre>", "output", is_long(printed)))
     return parts
 
 
@@ -117,7 +127,7 @@ def code_parts(cell: nbformat.NotebookNode, alt: str, shown: str) -> list[Part]:
         shown = "output" if any(part.kind == "figure" for part in results) else "both"
     if shown == "output":
         return results
-    listing = Part(code(cell.source, shown if "-" in shown else ""), "code")
+    listing = code(cell.source, shown if "-" in shown else "")
     return [listing] if shown == "code" else [listing, *results]
 
 
@@ -131,12 +141,13 @@ def text_parts(cell: nbformat.NotebookNode, first: bool) -> list[Part]:
 
 
 def captions(book: nbformat.NotebookNode) -> dict[str, str]:
-    """Map the ids of code cells to the captions after them, the alternative texts of their figures."""
+    """Map the ids of cells that draw to the captions after them, the alternative texts of their figures."""
     found: dict[str, str] = {}
     last = ""
     for cell in book.cells:
         if cell.cell_type == "code":
-            last = cell.id
+            drawn = any(kind in output.get("data", {}) for output in cell.outputs for kind in IMAGES)
+            last = cell.id if drawn else last
         elif last and (match := CAPTION.search(cell.source)):
             found.setdefault(last, " ".join(re.sub(r"[*`$]", "", match[1]).split()))
     return found

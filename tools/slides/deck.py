@@ -33,7 +33,7 @@ class Slide:
 
     cell: str
     title: str
-    layout: str  # columns, stack, or words where there is nothing else
+    layout: str  # columns, stack, or words where there is no figure
     left: list[Part]  # all of them where there are no columns
     right: list[Part]
     notes: str
@@ -145,13 +145,12 @@ def laid_out(said: dict[str, Any], parts: list[Part], notes: str) -> Slide:
     """Put a figure that is not wide beside the words, and anything else below them."""
     ratios = [part.ratio for part in parts if part.kind == "figure"]
     many = sum(len(part.html.split()) for part in parts if part.kind in WORDS) >= MANY
-    columns = (
-        said.get("layout", "columns" if many and ratios and min(ratios) < WIDE else "stack") == "columns"
-    )
-    right = [part for part in parts if columns and part.kind not in WORDS]
+    usual = "words" if not ratios else "columns" if many and min(ratios) < WIDE else "stack"
+    layout = said.get("layout", usual)
+    right = [part for part in parts if layout == "columns" and part.kind not in WORDS]
     left = [part for part in parts if part not in right]
-    layout = "columns" if columns else "stack" if any(part.kind not in WORDS for part in parts) else "words"
-    title = re.sub(r"^<p>|</p>$", "", words(said["title"]).strip())
+    number = re.sub(r"^(\d+)\.", r"\1\.", said["title"])  # or Markdown would make a list of it
+    title = re.sub(r"^<p>|</p>$", "", words(number).strip())
     return Slide(said["cell"], title, layout, left, right, notes)
 
 
