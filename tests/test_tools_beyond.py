@@ -12,14 +12,19 @@ from tools import photos
 
 
 @pytest.fixture
-def quick(monkeypatch, tmp_path):
-    """Few and small scenes and photographs, a few steps, and tables of its own."""
+def tables(monkeypatch, tmp_path):
+    """Tables of its own."""
+    monkeypatch.setattr(tool, "SPEED", tmp_path / "speed.csv")
+    monkeypatch.setattr(tool, "KEPT", tmp_path / "kept.csv")
+
+
+@pytest.fixture
+def quick(tables, monkeypatch, tmp_path):
+    """Few and small scenes and photographs, too."""
     monkeypatch.setattr(photos, "BASE", photos.replace(photos.BASE, crop=32, batch=2))
     monkeypatch.setattr(experiments, "BATCH", 2)
     monkeypatch.setattr(experiments, "CROP", (32, 64))
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(tool, "SPEED", tmp_path / "speed.csv")
-    monkeypatch.setattr(tool, "KEPT", tmp_path / "kept.csv")
     folder = tool.emojivoc.prepare(tmp_path / "few", 8, 26)
     monkeypatch.setattr(tool.emojivoc, "prepare", lambda: folder)
 
@@ -28,7 +33,7 @@ def speeds(**ms):
     return [{"dataset": "emoji", "model": model, "ms_step": str(cost)} for model, cost in ms.items()]
 
 
-def test_equal_time_and_equal_steps(quick):
+def test_equal_time_and_equal_steps(tables):
     files.write_csv(tool.SPEED, speeds(**{"FCN-8s": 100.0, "dilated 8": 400.0}))
     assert tool.budget("emoji", "FCN-8s") == 1000 and tool.budget("emoji", "dilated 8") == 250
     assert tool.budget("emoji", "dilated 8", "steps") == 1000
@@ -54,7 +59,7 @@ def rows_of(*runs):
     ]
 
 
-def test_tables_of_several_processes_become_one(tmp_path, quick):
+def test_tables_of_several_processes_become_one(tmp_path, tables):
     first = rows_of(("photos", "FCN-8s", "time", "0", "0.5"), ("emoji", "dilated 8", "steps", "0", "0.6"))
     second = rows_of(("emoji", "dilated 8", "time", "1", "0.7"), ("emoji", "dilated 8", "time", "0", "0.8"))
     paths = [files.write_csv(tmp_path / f"{i}.csv", rows) for i, rows in enumerate((first, second))]
