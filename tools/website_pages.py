@@ -38,7 +38,9 @@ def replace_badges(tree: nodes.document) -> None:
 
 def fold_setup(tree: nodes.document) -> None:
     """Fold the setup cell's code, which matters on Colab only."""
-    for cell in tree.findall(lambda node: isinstance(node, nodes.container) and "tag_setup" in node["classes"]):
+    for cell in tree.findall(nodes.container):
+        if "tag_setup" not in cell["classes"]:
+            continue
         # What MyST-NB notes for a cell tagged "hide-input".
         cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "input", SHOW_SETUP, HIDE_SETUP
 
