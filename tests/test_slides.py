@@ -223,12 +223,18 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_does_not_fit_is_named_and_the_others_are_made(notebook, fault, tmp_path):
     spoil, message = FAULTS[fault]
+    other, target = notebook.with_name("01_b.ipynb"), tmp_path / "out"
+    other.write_bytes(notebook.read_bytes())
+    for folder, suffix in (("teach/slides", "yaml"), ("teach", "md")):
+        text = (tmp_path / folder / f"00_a.{suffix}").read_text()
+        (tmp_path / folder / f"01_b.{suffix}").write_text(text)
+    assert command.build([notebook], target) == []
     spoil(notebook)
     with pytest.raises(minutes.DeckError, match=message):
         deck.slides(notebook)
-    target = tmp_path / "out"
-    assert len(command.build([notebook], target)) == 1
-    assert not (target / "00_a.html").exists() and (target / "index.html").is_file()
+    assert len(command.build([notebook, other], target)) == 1
+    assert not (target / "00_a.html").exists() and (target / "01_b.html").is_file()
+    assert "01_b.html" in (index := (target / "index.html").read_text()) and "00_a.html" not in index
 
 
 def test_long_code_gets_small_letters():
@@ -253,9 +259,9 @@ def test_the_command_names_an_unknown_notebook(capsys):
     assert "no notebook's name begins with '77'" in capsys.readouterr().err
 
 
-def test_each_deck_file_belongs_to_a_notebook():
+def test_each_notebook_has_a_deck_file():
     names = {path.stem for path in (command.ROOT / "notebooks").glob("*.ipynb")}
-    assert {path.stem for path in (command.ROOT / "teach" / "slides").glob("*.yaml")} <= names
+    assert {path.stem for path in (command.ROOT / "teach" / "slides").glob("*.yaml")} == names
 
 
 def test_no_deck_file_states_a_measured_number():

@@ -51,8 +51,14 @@ def copy_assets(target: Path) -> None:
     (target / "slides.css").write_text(f"{styles}\n{colours}\n", encoding="utf-8")
 
 
+def listed(notebook: Path, place: Path) -> dict[str, Any]:
+    """Describe a deck for the page that lists all."""
+    count = place.read_text(encoding="utf-8").count("<section ")
+    return {"file": place.name, "title": title(notebook), "slides": count, "minutes": total_minutes(notebook)}
+
+
 def build(notebooks: Sequence[Path], target: Path) -> list[str]:
-    """Write the decks and a page that lists them.
+    """Write decks, and a page that lists them and those made before.
 
     Returns
     -------
@@ -60,18 +66,20 @@ def build(notebooks: Sequence[Path], target: Path) -> list[str]:
         What could not be made, each with its reason; the other decks are written all the same.
     """
     copy_assets(target / "assets")
-    written, faults = [], []
+    faults = []
     for notebook in notebooks:
+        place = target / f"{notebook.stem}.html"
         try:
-            made = slides(notebook)
+            text = page("deck.html", title=title(notebook), slides=slides(notebook))
+            place.write_text(text, encoding="utf-8")
         except DeckError as error:
             faults.append(str(error))
-            continue
-        text = page("deck.html", title=title(notebook), slides=made)
-        (target / f"{notebook.stem}.html").write_text(text, encoding="utf-8")
-        row = {"file": f"{notebook.stem}.html", "title": title(notebook), "slides": len(made)}
-        written.append(row | {"minutes": total_minutes(notebook)})
-    (target / "index.html").write_text(page("index.html", decks=written), encoding="utf-8")
+            place.unlink(missing_ok=True)  # an older deck would pass for this one
+    folders = sorted({notebook.parent for notebook in notebooks})
+    all_of_them = [path for folder in folders for path in sorted(folder.glob("*.ipynb"))]
+    places = [(path, target / f"{path.stem}.html") for path in all_of_them]
+    decks = [listed(path, place) for path, place in places if place.is_file()]
+    (target / "index.html").write_text(page("index.html", decks=decks), encoding="utf-8")
     return faults
 
 
