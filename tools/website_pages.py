@@ -14,9 +14,14 @@ BADGE = "/badge.svg"
 SHOW_SETUP, HIDE_SETUP = "Show the setup cell, which only Colab needs", "Hide the setup cell"
 
 
+def cells(tree: nodes.document, kind: str) -> list[nodes.container]:
+    """List the code cells of a page that carry a class."""
+    return [node for node in tree.findall(nodes.container) if kind in node["classes"]]
+
+
 def describe_outputs(tree: nodes.document) -> None:
     """Give every image of an output its alternative text, unless the notebook has one for it."""
-    for cell in tree.findall(lambda node: isinstance(node, nodes.container) and "cell" in node["classes"]):
+    for cell in cells(tree, "cell"):
         # Each image stands there once, whatever the number of its formats.
         images = [node for node in cell.findall(nodes.image) if not node.get("alt")]
         if not images:
@@ -38,9 +43,7 @@ def replace_badges(tree: nodes.document) -> None:
 
 def fold_setup(tree: nodes.document) -> None:
     """Fold the setup cell's code, which matters on Colab only."""
-    for cell in tree.findall(nodes.container):
-        if "tag_setup" not in cell["classes"]:
-            continue
+    for cell in cells(tree, "tag_setup"):
         # What MyST-NB notes for a cell tagged "hide-input".
         cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "input", SHOW_SETUP, HIDE_SETUP
 

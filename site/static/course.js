@@ -5,3 +5,11 @@ document.addEventListener("DOMContentLoaded", () => {
     button.setAttribute("aria-label", `Pages under ${link.textContent}`);
   }
 });
+
+// A formula that is wider than a narrow window scrolls: let the keyboard scroll it, too.
+window.addEventListener("load", async () => {
+  await window.MathJax?.startup?.promise;
+  for (const formula of document.querySelectorAll("mjx-container")) {
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+  }
+});
