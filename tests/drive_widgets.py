@@ -20,7 +20,7 @@ PICTURE = """async () => {
 }"""
 READY = """() => {
     const notebook = window.Jupyter && Jupyter.notebook;
-    return notebook && notebook.kernel && notebook.kernel.is_connected();
+    return notebook && notebook.kernel && notebook.kernel.is_connected() && notebook.kernel.widget_manager;
 }"""
 FIRST, LATER = 300, 60  # seconds to wait: for the kernel's imports, and for an answer
 
@@ -81,6 +81,7 @@ def drive(page, address, controls):
     """Run all cells, use each control, and give what browser and kernel have after each."""
     page.goto(address)
     page.wait_for_function(READY, timeout=FIRST * 1000)
+    page.wait_for_timeout(10_000)  # the manager first looks for earlier widgets, and clears outputs
     page.evaluate("() => Jupyter.notebook.execute_all_cells()")
     seen, picture = [], ""
     for control in [None, *controls]:

@@ -28,7 +28,11 @@ def test_colabs_versions_stand_in_one_file_and_torch_can_be_left_out():
 def test_sharing_links_what_is_needed_and_leaves_what_is_there(tmp_path):
     (tmp_path / "numpy-2.1.3.dist-info").mkdir()
     (tmp_path / "numpy-2.1.3.dist-info" / "METADATA").write_text("Name: numpy\nVersion: 2.1.3\n")
+    typing = tmp_path / "typing_extensions-1.0.dist-info"
+    typing.mkdir()
+    (typing / "METADATA").write_text("Name: typing_extensions\nVersion: 1.0\n")
     colab.share(("torchvision",), tmp_path)
+    assert [path.name for path in tmp_path.glob("typing*")] == [typing.name], "torch spells it with a hyphen"
     linked = {path.name.split("-")[0] for path in tmp_path.iterdir() if path.is_symlink()}
     assert {"torch", "torchvision", "sympy", "PIL"} <= linked
     (torch,) = metadata.distributions(name="torch", path=[str(tmp_path)])

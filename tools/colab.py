@@ -73,15 +73,20 @@ def run(*command: str | Path, home: Path) -> str:
     return done.stdout
 
 
+def plain(name: str) -> str:
+    """Give a package's name in the one form that all its spellings share."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def share(names: Sequence[str], site: Path) -> None:
     """Link packages of the running environment, and what they need and a folder lacks, into that folder.
 
     Their metadata is written anew without requirements: pip must never look for one of them, because it would
     install it through a link, into the running environment.
     """
-    left, seen = list(names), {package.name.lower() for package in metadata.distributions(path=[str(site)])}
+    left, seen = list(names), {plain(package.name) for package in metadata.distributions(path=[str(site)])}
     while left:
-        name = left.pop().lower()
+        name = plain(left.pop())
         try:
             package = metadata.distribution(name)
         except metadata.PackageNotFoundError:  # needed on another system only
