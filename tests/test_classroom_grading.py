@@ -34,8 +34,6 @@ def test_solutions_are_right_and_stubs_not_yet_after_the_needed_cells_alone(path
         book = sample.fill(student.make_copy(lesson, path.stem, set(), None), given)
         nbformat.write(book, tmp_path / path.name)
         grades = grade.grade("ada", tmp_path / path.name, lesson, path.stem[:2], sandbox.Limits(30))
-        if verdict == "not yet" and path.stem[:2] == "12":
-            verdict = "wrong"  # the broken code to start from
         assert [found.verdict for found in grades] == [verdict] * len(grades), grades
         assert not any(found.notes for found in grades), grades
 

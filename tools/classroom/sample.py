@@ -51,13 +51,23 @@ OWN_CHECK = 'class check:\n    size_formula = staticmethod(lambda answer: print(
 def answers(lesson: Any, solution: Any) -> dict[str, str]:
     """Give the right answers, by exercise, from the solutions; the first has further imports."""
     tasks = books.exercises(lesson)
+    calls = {task.name: books.split(lesson.cells[task.cell].source)[1][-1] for task in tasks}
     found, name = {tasks[0].name: "\n".join(own_imports(lesson, solution))}, ""
     for cell in solution.cells:
         if cell.cell_type == "markdown" and (match := books.HEADING.search(cell.source)):
             name = match[1]
         elif "solution" in books.tags(cell):
-            found[name] = "\n\n".join(filter(None, [found.get(name), books.split(cell.source)[0]]))
+            answer, checked = books.split(cell.source)
+            parts = [found.get(name), answer, *(named(calls[name], call) for call in checked)]
+            found[name] = "\n\n".join(filter(None, parts))
     return {task.name: found[task.name] for task in tasks}
+
+
+def named(asked: str, solved: str) -> str:
+    """Bind the names that the lesson's check asks for, where the solution's has the values themselves."""
+    pairs = zip(*(ast.parse(call, mode="eval").body.args for call in (asked, solved)), strict=True)
+    pairs = [(ast.unparse(name), ast.unparse(value)) for name, value in pairs]
+    return "\n".join(f"{name} = {value}" for name, value in pairs if name != value)
 
 
 def own_imports(lesson: Any, solution: Any) -> list[str]:
