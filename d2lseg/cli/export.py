@@ -47,8 +47,8 @@ def check_installed() -> None:
             missing.append(name)
     if missing:
         raise ValueError(
-            f"export needs {', '.join(missing)}: pip install {' '.join(missing)}, or this package's extra "
-            '"export": pip install "d2lseg[export]"'
+            f'export needs {", ".join(missing)}, which the course\'s extra "export" holds: '
+            f"pip install {' '.join(missing)}"
         )
 
 

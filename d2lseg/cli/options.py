@@ -265,7 +265,7 @@ def _add_export(add_parser: AddParser) -> None:
         "write a network as an ONNX file",
         "Write a network as an ONNX file that takes uint8 RGB images (N, 3, H, W) of any size, and compare\n"
         "it with PyTorch at three sizes before it is put in place. It needs three packages:\n"
-        'pip install "d2lseg[export]", or pip install onnx onnxscript onnxruntime.',
+        "pip install onnx onnxscript onnxruntime.",
         f"  {PROGRAM} export --checkpoint runs/first/best.pt --out model.onnx",
     )
     add = command.add_argument
