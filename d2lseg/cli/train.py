@@ -40,7 +40,13 @@ FIXED = (
     "sync_batch_norm",
 )
 # further ones, and what stands for them in the settings of older runs
-FIXED_LATER = {"init": None, "freeze": None, "backbone_lr": None, "loss": "ce", "class_weights": None}
+FIXED_LATER: dict[str, str | float | None] = {
+    "init": None,
+    "freeze": None,
+    "backbone_lr": None,
+    "loss": "ce",
+    "class_weights": None,
+}
 FIXED_LATER |= {"jitter": 0.0}
 WRITTEN = ("model.pt", "best.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json")
 
