@@ -348,7 +348,7 @@ def test_our_step_is_the_first_step_of_training():
     probe.train_step(ours, probe.make_optimizer(ours), images, labels, "float32")
     trained = copy.deepcopy(start)
     # one cycle begins at 1/25 of the peak learning rate, which is then that of `probe.make_optimizer`
-    options = {"lr": 25e-3, "weight_decay": 1e-2, "device": "cpu", "precision": "float32", "live": False}
+    options = {"lr": 25e-3, "device": "cpu", "precision": "float32", "live": False}
     training.train(trained, [(images, labels)], epochs=1, **options)
     weights = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (start, ours, trained)]
     moves = [weight - weights[0] for weight in weights[1:]]

@@ -105,7 +105,7 @@ def test_the_pace_is_measured_for_each_recipe(photo_folder, quick, monkeypatch, 
     monkeypatch.setattr(photos, "PACE", tmp_path / "pace.csv")
     rows = photos.paces(photo_folder, ["textbook", "ours"], rounds=2, seconds=0.2)
     assert [row["recipe"] for row in rows] == ["textbook", "ours"]
-    assert all(0 < float(row["ms_step"]) <= 200 for row in rows)
+    assert all(float(row["ms_step"]) > 0 for row in rows)
     monkeypatch.setattr(photos, "paces", lambda *_: rows)
     assert benchmarks.main(["photos", "--data", str(photo_folder), "--keep-pace"]) == 0
     assert files.read_csv(tmp_path / "pace.csv") == rows

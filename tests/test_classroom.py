@@ -222,6 +222,11 @@ def test_an_untouched_copy_is_run_without_a_note():
     assert not any("show_matrix(" in step.source for step in steps[""])  # no cell but the needed ones
 
 
+def put_what_is_not_python(book):
+    """Put a cell that is not Python below the heading of 01.1."""
+    book.cells.insert(book.cells.index(sample.cell(book, "01.1")), new_code_cell("def ("))
+
+
 @pytest.mark.parametrize(
     ("change", "exercise", "words"),
     [
@@ -232,7 +237,7 @@ def test_an_untouched_copy_is_run_without_a_note():
         (lambda b: sample.cell(b, "01.4").update(source=sample.SYNTAX), "01.4", "syntax error in line 1"),
         (lambda b: sample.cell(b, "01.1").update(source=sample.OWN_CHECK), "01.1", "a `check` of its own"),
         (lambda b: b.cells[3].update(source=b.cells[3].source + "\nimport re"), "", "was changed"),
-        (lambda b: b.cells.insert(77, new_code_cell("def (")), "01.1", "is not Python"),
+        (put_what_is_not_python, "01.1", "is not Python"),
     ],
 )
 def test_mishaps_are_named(change, exercise, words):

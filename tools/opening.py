@@ -45,7 +45,7 @@ if importlib.util.find_spec("d2lseg") is None:
 ASK_FOR_GPU = """\
     hosted = "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ
     if hosted and not os.path.exists("/dev/nvidia0"):
-        print("Training is faster on a GPU. For one, stop here and choose it before you install:")
+        print("Training is faster on a GPU. For one, choose it now, then upload the wheel again:")
         print("Runtime > Change runtime type > T4 GPU on Colab, Settings > Accelerator on Kaggle.")
 """
 FIND = """\

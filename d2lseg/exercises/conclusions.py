@@ -25,7 +25,7 @@ def experiment_fault(report: Mapping[str, Any]) -> Fault:
     verdict, conclusion = value(report["verdict"]), value(report["conclusion"])
     for name, scores in (("base", base), ("change", change)):
         if len(scores) < SEEDS or not all(isinstance(s, float) and 0 <= s <= 1 for s in scores):
-            return f"{name}: expected the mIoU of at least {SEEDS} seeds, got {list(scores)}"
+            return f"{name}: expected the mIoU of at least {SEEDS} seeds, 0 to 1 each; got {list(scores)}"
     if verdict not in VERDICTS:
         return f"the verdict is one of {', '.join(map(repr, VERDICTS))}; got {verdict!r}"
     if verdict != _verdict(base, change):

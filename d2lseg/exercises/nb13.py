@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .conclusions import experiment_fault
 from .quiz import quiz as quiz
+from .report import report as report  # check.report()
 from .verdicts import Fault, call, check, value
 
 # (kernel size, stride, dilation) of layers, the first one next to the image.
