@@ -4,12 +4,38 @@ document.addEventListener("DOMContentLoaded", () => {
     const link = button.closest("li").querySelector("a");
     button.setAttribute("aria-label", `Pages under ${link.textContent}`);
   }
+  // The theme gives folded parts another name than the one they show.
+  for (const summary of document.querySelectorAll("article details > summary")) {
+    summary.removeAttribute("aria-label");
+  }
+  keepTheFocus();
 });
+
+// The theme drops the keyboard's focus when a menu opens, a colour is chosen, code is copied or a side bar closes.
+function keepTheFocus() {
+  document.addEventListener("click", ({ target }) => {
+    const menu = target.closest(".theme-switch-button");
+    const choice = target.closest(".theme-change-button");
+    if (menu) menu.focus();
+    if (choice) choice.closest(".dropdown").querySelector(".theme-switch-button").focus();
+  });
+  for (const copy of document.querySelectorAll(".copybtn")) {
+    copy.addEventListener("click", () => setTimeout(() => copy.focus({ preventScroll: true })));
+  }
+  for (const side of ["primary", "secondary"]) {
+    document.querySelector(`#pst-${side}-sidebar-modal`)
+      ?.addEventListener("close", () => document.querySelector(`.${side}-toggle`).focus());
+  }
+  // A click inside an opened answer is not one on its heading.
+  for (const answer of document.querySelectorAll(".toggle-details__container")) {
+    answer.addEventListener("click", (event) => event.stopPropagation());
+  }
+}
 
 // A formula that is wider than a narrow window scrolls: let the keyboard scroll it, too.
 window.addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   for (const formula of document.querySelectorAll("mjx-container")) {
-    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+    if (formula.scrollWidth > formula.clientWidth + 10) formula.tabIndex = 0;
   }
 });

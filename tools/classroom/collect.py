@@ -16,7 +16,8 @@ from d2lseg.engine.files import folder_written_whole, read_csv, write_csv
 from . import books
 
 LIST = "collected.csv"  # what was found, beside the students' folders
-IGNORED = re.compile(r"(^|/)(\.|__MACOSX)|-checkpoint\.ipynb$")
+# verdicts_01.csv is what `check.report()` wrote: the student's word, which the grader does not need
+IGNORED = re.compile(r"(^|/)(\.|__MACOSX)|-checkpoint\.ipynb$|verdicts_\d\d\.csv$")
 # Moodle's folders are called "Ada Lovelace_12345_assignsubmission_file_".
 MOODLE = re.compile(r"_\d+_assignsubmission.*$")
 
