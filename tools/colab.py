@@ -150,7 +150,7 @@ def versions(python: Path, home: Path) -> dict[str, str]:
     """Give the version of each package that the environment sees."""
     code = "import importlib.metadata as m, json; "
     code += "print(json.dumps({d.name: d.version for d in m.distributions()}))"
-    return json.loads(run(python, "-c", code, home=home))
+    return json.loads(run(python, "-I", "-c", code, home=home))  # -I: not what lies in the working folder
 
 
 @contextmanager

@@ -14,14 +14,10 @@ document.addEventListener("DOMContentLoaded", () => {
 // The theme drops the keyboard's focus when a menu opens, a colour is chosen, code is copied or a side bar closes.
 function keepTheFocus() {
   document.addEventListener("click", ({ target }) => {
-    const menu = target.closest(".theme-switch-button");
-    const choice = target.closest(".theme-change-button");
-    if (menu) menu.focus();
-    if (choice) choice.closest(".dropdown").querySelector(".theme-switch-button").focus();
-  });
-  for (const copy of document.querySelectorAll(".copybtn")) {
-    copy.addEventListener("click", () => setTimeout(() => copy.focus({ preventScroll: true })));
-  }
+    const choice = target.closest(".theme-change-button")?.closest(".dropdown").querySelector(".theme-switch-button");
+    const kept = choice ?? target.closest(".theme-switch-button, .copybtn");
+    if (kept) setTimeout(() => kept.focus({ preventScroll: true }));
+  }, true);
   for (const side of ["primary", "secondary"]) {
     document.querySelector(`#pst-${side}-sidebar-modal`)
       ?.addEventListener("close", () => document.querySelector(`.${side}-toggle`).focus());
