@@ -90,7 +90,7 @@ def script(course, index):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the image is Linux")
-def test_the_steps_run_as_a_script_in_a_clean_folder(tmp_path, file_server, monkeypatch):
+def test_the_steps_run_as_a_script_in_a_clean_folder(tmp_path, monkeypatch):
     """With real packages, but for PyTorch: its index is a stand-in, so the last step is left out."""
     course, room = tmp_path / "course", tmp_path / "room"
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
@@ -105,7 +105,12 @@ def test_the_steps_run_as_a_script_in_a_clean_folder(tmp_path, file_server, monk
     venv.create(room, with_pip=True, symlinks=True)
     monkeypatch.setenv("PATH", f"{room / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    steps = script(course, file_server(tmp_path / "cpu"))
+    # as in an image, where pip has no settings of its own that would hide the stand-in
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none.txt").touch()
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "none"))
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "none.txt"))
+    steps = script(course, (tmp_path / "cpu").as_uri())
     *first, weights = steps.splitlines()
     assert weights.startswith("python -c")
     script_of_all = ["bash", "-c", "\n".join(first)]
