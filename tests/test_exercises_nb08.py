@@ -143,8 +143,8 @@ def test_an_experiment_is_judged_by_its_seeds():
     [
         ({"base": [0.4, 0.4]}, "at least 3 seeds"),
         ({"change": [0.6, 0.6, 62.0]}, "at least 3 seeds"),
-        ({"verdict": "not seen"}, "it is 'better'"),
-        ({"verdict": "yes"}, "it is 'better'"),
+        ({"verdict": "not seen"}, "does not follow"),
+        ({"verdict": "yes"}, "the verdict is one of"),
         ({"conclusion": "It works, from 0.40 to 0.60."}, "write at least 25"),
         ({"conclusion": CONCLUSION.replace("0.40", "low")}, "does not quote the mean 0.40"),
         ({"conclusion": CONCLUSION.replace("0.60", "high")}, "does not quote the mean 0.60"),

@@ -104,4 +104,4 @@ def test_a_report_is_judged_as_in_notebook_08():
     conclusion = words + "so on these scenes mirroring helps; other data may differ."
     report = {"base": [0.6, 0.62, 0.58], "change": [0.4, 0.38, 0.42], "conclusion": conclusion}
     assert nb10.experiment(report | {"verdict": "worse"})
-    assert "it is 'worse'" in nb10.experiment(report | {"verdict": "better"}).message
+    assert "does not follow" in nb10.experiment(report | {"verdict": "better"}).message

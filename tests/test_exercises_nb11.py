@@ -250,5 +250,5 @@ def test_a_report_with_a_conclusion_is_judged():
     )
     report = {"base": [0.52, 0.56, 0.52], "change": [0.61, 0.64, 0.68], "conclusion": conclusion}
     assert nb11.experiment(report | {"verdict": "better"})
-    assert "it is 'better'" in nb11.experiment(report | {"verdict": "not seen"}).message
+    assert "does not follow" in nb11.experiment(report | {"verdict": "not seen"}).message
     assert nb11.experiment(report | {"verdict": ...}).status == "not yet"
