@@ -70,7 +70,9 @@ def opened(browser, file_server):
 
 def test_every_notebook_and_page_is_there(site):
     names = set(html_pages(site))
-    sources = [*(ROOT / "notebooks").rglob("[0-9]*.ipynb"), *(ROOT / "docs").glob("*.md")]
+    folders = ROOT / "notebooks", ROOT / "notebooks" / "solutions"
+    sources = [path for folder in folders for path in folder.glob("[0-9]*.ipynb")]
+    sources += (ROOT / "docs").glob("*.md")
     assert {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in sources} <= names
     assert {f"api/{module}.html" for module in website.CORE} | {"index.html", "search.html"} <= names
 
