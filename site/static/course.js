@@ -28,10 +28,13 @@ function keepTheFocus() {
   }
 }
 
-// A formula that is wider than a narrow window scrolls: let the keyboard scroll it, too.
+// A formula or figure that is wider than a narrow window scrolls: let the keyboard scroll it, too.
 window.addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   for (const formula of document.querySelectorAll("mjx-container")) {
-    if (formula.scrollWidth > formula.clientWidth + 10) formula.tabIndex = 0;
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+  }
+  for (const figure of document.querySelectorAll(".cell_output:has(> img)")) {
+    if (figure.scrollWidth > figure.clientWidth) figure.tabIndex = 0;
   }
 });
