@@ -247,7 +247,7 @@ def test_requirements_are_dev_which_includes_site_and_lab():
     text = (ROOT / "pyproject.toml").read_text()
     lab = text.split("\nlab = [")[1].split("\n]")[0]
     assert "jupyterlab" in lab and not any(tool in lab for tool in ("pytest", "nbval", "ruff"))
-    assert '"d2lseg[site]"' in text.split("\ndev = [")[1].split("\n]")[0]
+    assert '"d2lseg[site,export]"' in text.split("\ndev = [")[1].split("\n]")[0]
     assert '"d2lseg[lab]"' in text.split("\nsite = [")[1].split("\n]")[0]
 
 
