@@ -123,7 +123,7 @@ def test_the_workflow_calls_commands_that_exist(capsys):
     lines = [line for step in WORKFLOW["jobs"]["build"]["steps"] for line in step.get("run", "").splitlines()]
     ours = [shlex.split(line) for line in lines if "tasks.py" in line or "tools." in line]
     assert [words[2] for words in ours] == ["tools.release", "repository", "setup", "site", "tools.release"]
-    known = re.findall(r"^ +(\w+)  ", commands.parser().format_help(), re.MULTILINE)
+    known = re.findall(r"^ +(\w+)(?:  |$)", commands.parser().format_help(), re.MULTILINE)
     assert {words[2] for words in ours if words[1] == "tasks.py"} <= set(known)
     assert release.main(["--check", "--tag", f"v{__version__}"]) == 0
     assert capsys.readouterr().out == f"v{__version__} releases {__version__}.\n"

@@ -404,7 +404,7 @@ def test_a_finished_training_is_not_trained_further(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"lr": 0.01}, r"lr=0\.05 \(now 0\.01\)"), ({"epochs": 3}, "epochs=2"), ({"seed": 1}, "seed=0")],
+    [({"lr": 0.01}, r"lr=0\.05 \(now 0\.01\)"), ({"epochs": 1}, "epochs"), ({"seed": 1}, "seed=0")],
 )
 def test_other_settings_are_refused(tmp_path, change, words):
     options = SETTINGS | {"epochs": 2, "checkpoint_path": tmp_path / "last.pt"}
