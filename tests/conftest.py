@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports pyplot
 
@@ -53,6 +54,14 @@ def real_voc():
     if not folder.is_dir():
         pytest.skip(f"no real VOC photos in {folder}: set D2LSEG_REAL_VOC to a folder in VOC layout")
     return folder
+
+
+@pytest.fixture
+def same_threads():
+    """Restore the number of threads for other tests."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -36,12 +36,7 @@ SHORT = ["--epochs", "2", "--batch", "2", "--crop", "32", "48", "--precision", "
 ALIKE = ["--precision", "float32", "--threads", "1"]
 
 
-@pytest.fixture(autouse=True)
-def same_threads():
-    """Restore the number of threads for other tests."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("same_threads")
 
 
 def run(*words):

@@ -23,12 +23,7 @@ OWN = ("background", "cup", "plate")
 UPSAMPLINGS = ["upsample", "upsample_to16", "upsample_to8"]
 
 
-@pytest.fixture(autouse=True)
-def same_threads():
-    """Restore the number of threads for other tests."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("same_threads")
 
 
 def run(*words):
