@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
 from tqdm.auto import tqdm
@@ -35,13 +35,14 @@ def pair_paths(voc_dir: str | Path, name: str) -> tuple[Path, Path]:
     )
 
 
-def file_names_of(name: str, suffixes: Sequence[str]) -> list[str]:
-    """Return the file names that an ID may have: each suffix as it is, in capitals, or with one capital."""
-    spellings = (str.lower, str.upper, lambda suffix: f".{suffix[1:].capitalize()}")
-    return [f"{name}{spell(suffix)}" for spell in spellings for suffix in suffixes]
+def file_names_of(name: str, suffixes: Sequence[str]) -> Iterator[str]:
+    """Yield the file names that an ID may have: each suffix as it is, in capitals, or with one capital."""
+    for spell in (str.lower, str.upper, lambda suffix: f".{suffix[1:].capitalize()}"):
+        for suffix in suffixes:
+            yield name + spell(suffix)
 
 
-def _existing(folder: Path, names: Sequence[str]) -> Path:
+def _existing(folder: Path, names: Iterable[str]) -> Path:
     """Return the first that is a file, or else whatever has the name, so that an error can say what it is."""
     paths = [folder / name for name in names]
     return next(filter(os.path.isfile, paths), None) or next(filter(os.path.lexists, paths), paths[0])
