@@ -538,6 +538,24 @@ def test_lines_of_all_lists_may_be_paths_and_names_may_have_blanks(tmp_path, lin
     assert voc.VOCSegDataset(result.folder, split).ids == names[:2] and result.findings == []
 
 
+def test_lists_beside_the_two_folders_are_used_and_said(tmp_path, capsys):
+    pair(tmp_path / "set", ("photos/{}.jpg", "drawn/{}.png"), "abcdef")
+    (tmp_path / "set" / "classes.txt").write_text("\n".join(NAMES))
+    (tmp_path / "set" / "train.txt").write_text("a\nc\nphotos/e.jpg\n")
+    (tmp_path / "set" / "val.txt").write_text("f\nb\nd\n")
+    words = [tmp_path / "set" / "photos", tmp_path / "set" / "drawn"]
+    words += ["--classes", tmp_path / "set" / "classes.txt", "--out"]
+    assert run("data", "masks", *words, tmp_path / "own") == 0
+    lists = [voc.VOCSegDataset(tmp_path / "own", split).ids for split in ("train", "val")]
+    assert lists == [["a", "c", "e"], ["f", "b", "d"]]
+    assert "masks in drawn, lists beside them: train, val)" in capsys.readouterr().out
+    (tmp_path / "set" / "drawn").rename(tmp_path / "drawn")  # then the lists are not beside both
+    words[1] = tmp_path / "drawn"
+    assert run("data", "masks", *words, tmp_path / "two") == 0
+    assert len(voc.VOCSegDataset(tmp_path / "two", "train").ids) == 5
+    assert "lists beside" not in capsys.readouterr().out
+
+
 def test_lines_that_name_no_image_are_told(tmp_path):
     pair(tmp_path / "set", LAYOUTS["two folders"], "abcd")
     (tmp_path / "set" / "classes.txt").write_text("\n".join(NAMES))
