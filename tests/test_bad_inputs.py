@@ -682,7 +682,7 @@ def _(bench):
     path = bench.folder / "mine.txt"
     path.write_text("background\nTasse\npen\n")
     (line,) = class_order.check_order(bench.folder, classes.read_classes(path), "mine.txt")
-    assert line.warning and "class 1 'Tasse', not 'cup'" in line.what
+    assert line.warning and "class 1 'Tasse' for 'cup'" in line.what
 
 
 # ------------------------------------------------------------------ checkpoints

@@ -44,7 +44,7 @@ def test_a_name_at_another_number_is_a_fault(folder):
 
 def test_other_names_are_a_warning(folder):
     finding = only(folder, "background", "Tasse", "plate")
-    assert finding.warning and "class 1 'Tasse', not 'cup'" in finding.what
+    assert finding.warning and "class 1 'Tasse' for 'cup'" in finding.what
 
 
 @pytest.mark.parametrize("names", [OWN, OWN[:2], (*OWN, "fork")])
@@ -59,6 +59,14 @@ def test_lists_under_other_names_and_tables_are_known(folder):
     (folder / "class_dict.csv").write_text("name,id\nplate,2\ncup,1\nbackground,0\n")
     assert check_order(folder, classes.ClassList(OWN), "mine.txt") == []
     assert not only(folder, *SWAPPED).warning
+
+
+def test_a_list_of_another_tool_that_begins_with_an_object_tells_nothing(folder):
+    (folder / "classes.txt").unlink()
+    (folder / "labels.txt").write_text("cup\nplate\n")
+    assert check_order(folder, classes.ClassList(OWN), "mine.txt") == []
+    (folder / "labels.txt").rename(folder / "classes.txt")
+    assert not only(folder, *OWN).warning, "this one is what training reads"
 
 
 def test_without_a_list_only_vocs_own_names_are_known(folder):
@@ -100,7 +108,8 @@ def test_other_names_are_said_in_a_line_and_used(folder, tmp_path, called, capsy
     path = classes.write_classes(tmp_path / "mine.txt", ("background", "Tasse", "Teller"))
     model = started(called, folder, tmp_path / "run", "--classes", path, *LIGHT)
     assert model.classes == ("background", "Tasse", "Teller")
-    assert f"warning: {path} calls class 1 'Tasse', not 'cup', class 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"warning: {path}: other names than in {folder / 'classes.txt'}: class 1 'Tasse' for" in printed
 
 
 def test_a_network_of_the_same_classes_in_another_order_is_said(folder, tmp_path, called, capsys):
