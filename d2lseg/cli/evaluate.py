@@ -76,7 +76,8 @@ def _advice(model: fcn.FCN, given: str | None, folder: str | Path) -> str:
     if given and own.is_file() and voc.folder_classes(folder).names == model.classes:
         return f"{network}, as in {own}: leave --classes out"
     if given:
-        return f"{network}. Is {given} the list of these masks? If so, this network cannot be scored on them"
+        doubt = f"Is {given} the list of these masks? If not, give theirs with --classes; if so, this network"
+        return f"{network}. {doubt} cannot be scored on them"
     if own.is_file():
         return f"{network}. Score it on masks with these numbers; data import --map renumbers masks"
     return f"{network}. If the masks hold its numbers, give the list of its names: --classes FILE"
