@@ -2,6 +2,7 @@
 
 import os
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from d2lseg import fcn, training, voc  # noqa: E402
+from d2lseg.cli import losses  # noqa: E402
 from d2lseg.engine import distributed  # noqa: E402
 
 CASES = {"unequal": (0.1, 0.9), "one rank void": (0.5, 1.0), "all void": (1.0, 1.0)}
@@ -61,6 +63,8 @@ def measure(folder, ranks):
     found["rows again"] = training.train(again, train_iter, val_iter, resume=True, **options).rows
     found["weights"], found["weights again"] = model.state_dict(), again.state_dict()
     found["timed"] = training.train(model, train_iter, max_seconds=0.5, **SETTINGS).rows
+    balanced = Namespace(loss="ce", class_weights="balanced")
+    found["class weights"] = losses.loss(balanced, train_iter.dataset).keywords["class_weights"]
     torch.save(found, folder / f"rank{ranks.rank}.pt")
 
 

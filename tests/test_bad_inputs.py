@@ -19,7 +19,7 @@ from PIL import Image
 
 from d2lseg import backbones, classes, fcn, metrics, prediction, training, voc
 from d2lseg.cli import common, errors, evaluate
-from d2lseg.datasets import convert, doctor
+from d2lseg.datasets import class_order, convert, doctor
 from d2lseg.engine import checkpoint, files
 from tools import mutate
 
@@ -520,6 +520,11 @@ def _(bench):
     mask(bench, np.full((24, 40), 7, np.uint8))
 
 
+@row("mask-class-not-listed", ValueError, read_all, names=(MASK, "index 3", "(0, 0)", "also holds 3, 4: add"))
+def _(bench):
+    mask(bench, np.resize(np.array([3, 4, 1, 255], np.uint8), (24, 40)))
+
+
 @row("mask-unknown-colour", ValueError, read_all, names=(MASK, "(9, 9, 9)", "(0, 0)", "PNG"))
 def _(bench):
     mask(bench, np.full((24, 40, 3), 9, np.uint8))
@@ -655,9 +660,29 @@ def _(bench):
     (bench.folder / "classes.txt").mkdir()
 
 
-@row("classes-not-the-networks", ValueError, names=(CHECKPOINT, "'cup'", "'pen'", "--classes"))
+@row(
+    "classes-not-the-networks", ValueError, names=(CHECKPOINT, "'cup'", "'pen'", CLASSES, "data import --map")
+)
 def _(bench):
-    evaluate.check_classes(bench.model, ("background", "pen", "cup"), str(bench.checkpoint))
+    names = ("background", "pen", "cup")
+    evaluate.check_classes(bench.model, names, str(bench.checkpoint), None, bench.folder)
+
+
+@row(
+    "classes-another-order", ValueError, names=("SET/mine.txt", "'pen' is class 1", CLASSES, "--classes out")
+)
+def _(bench):
+    path = bench.folder / "mine.txt"
+    path.write_text("background\npen\ncup\n")
+    common.class_list(bench.folder, str(path), None)
+
+
+@row("classes-other-names")
+def _(bench):
+    path = bench.folder / "mine.txt"
+    path.write_text("background\nTasse\npen\n")
+    (line,) = class_order.check_order(bench.folder, classes.read_classes(path), "mine.txt")
+    assert line.warning and "class 1 'Tasse' for 'cup'" in line.what
 
 
 # ------------------------------------------------------------------ checkpoints

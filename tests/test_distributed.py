@@ -113,6 +113,16 @@ def test_both_processes_end_with_the_same_model_and_rows(found):
 
 
 @pytest.mark.slow
+def test_balanced_weights_are_those_of_the_whole_training_set_in_each_process(run, found):
+    images = voc.VOCSegDataset(run[0] / "voc")
+    labels = [label for _, label in images]
+    weights = training.balanced_weights(training.count_pixels(labels, 21))
+    assert all(torch.equal(result["class weights"], weights) for result in found)
+    for rank in (0, 1):  # each share of the images has others: the check can fail
+        assert not torch.equal(training.balanced_weights(training.count_pixels(labels[rank::2], 21)), weights)
+
+
+@pytest.mark.slow
 def test_all_processes_go_on_from_the_checkpoint_of_the_first(run, found):
     state = checkpoint.read(run[0] / "last.pt")["state"]
     for result in found:

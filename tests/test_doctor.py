@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from voc_layout import make_folder, write_mask, write_pair
+from voc_layout import SIZES, make_folder, write_mask, write_pair
 
 from d2lseg import cli, voc
 from d2lseg.classes import VOC_CLASSES
@@ -19,10 +19,10 @@ from d2lseg.engine import distributed
 
 @pytest.fixture
 def folder(tmp_path):
-    """A set in which every class occurs in both lists."""
+    """A set in which every class occurs in both lists, and twice in val."""
     path = tmp_path / "set"
-    make_folder(path)
-    for name in ("train_00", "val_00"):
+    make_folder(path, SIZES | {"val": [*SIZES["val"], (40, 60)]})
+    for name in ("train_00", "val_00", "val_02"):
         label = np.arange(40 * 60).reshape(40, 60) % 21
         write_pair(path, name, label, seed=len(name))
     return path
@@ -103,7 +103,7 @@ def test_the_counts_of_voc_2012_are_held_to_it(folder, name, count):
     assert len(lines) == count
     if lines:
         assert re.search("5 .*train; .*1,464; unpack", lines[0])
-        assert re.search("2 .*val; .*1,449; unpack", lines[1])
+        assert re.search("3 .*val; .*1,449; unpack", lines[1])
         (place / "classes.txt").write_text("\n".join(VOC_CLASSES))  # then it is somebody's own
         assert found(place) == []
 
@@ -168,7 +168,7 @@ def test_capitals_in_a_suffix_make_no_difference(folder, suffix):
     mask = folder / "SegmentationClass" / "val_00.png"
     mask.rename(mask.with_suffix(".PNG"))
     assert found(folder) == []
-    assert len(list(voc.VOCSegDataset(folder, "val"))) == 2
+    assert len(list(voc.VOCSegDataset(folder, "val"))) == 3
 
 
 def test_the_same_file_in_both_lists_is_a_fault(folder):
@@ -180,6 +180,7 @@ def test_the_same_file_in_both_lists_is_a_fault(folder):
 def test_classes_that_never_occur_are_warnings(folder):
     write_mask(folder / "SegmentationClass" / "val_00.png", np.full((40, 60), 3))
     write_mask(folder / "SegmentationClass" / "val_01.png", np.full((20, 70), 12))
+    write_mask(folder / "SegmentationClass" / "val_02.png", np.resize([3, 12], (40, 60)))
     line = only(folder)
     assert re.match("warning: .*val: background, aeroplane, bicycle, boat, bottle and 14.*; add", line)
 
@@ -191,8 +192,9 @@ def test_masks_that_are_mostly_void_are_a_warning(folder):
     assert line.startswith(f"warning: {folder / 'SegmentationClass' / 'val_01.png'}: all void")
     assert line.endswith("; label it")
     label = np.where(np.arange(2400).reshape(40, 60) < 2000, 255, np.arange(2400).reshape(40, 60) % 21)
-    write_mask(folder / "SegmentationClass" / "val_00.png", label)
-    assert "89% of the pixels of val " in found(folder)[-1]
+    for name in ("val_00", "val_02"):
+        write_mask(folder / "SegmentationClass" / f"{name}.png", label)
+    assert "87% of the pixels of val " in found(folder)[-1]
 
 
 def test_thumbnails_are_a_warning(folder):
@@ -251,6 +253,12 @@ def test_a_finding_is_one_line():
     assert str(doctor.Finding("a\nb  c", "do\nit", warning=True)) == "warning: a b c; do it"
 
 
+def test_classes_in_a_single_validation_image_are_a_warning(folder):
+    write_mask(folder / "SegmentationClass" / "val_02.png", np.arange(40 * 60).reshape(40, 60) % 18)
+    line = only(folder)  # 20 is in val_01 too
+    assert line.startswith("warning: in one image of val only: sofa, train; ")
+
+
 # ------------------------------------------------------------------ bad images before a training run
 
 
@@ -283,7 +291,7 @@ def test_names_that_another_process_found_are_left_out_without_reading(folder):
 
 
 def test_a_list_of_bad_pairs_alone_is_refused(folder):
-    for name in ("val_00", "val_01"):
+    for name in ("val_00", "val_01", "val_02"):
         (folder / "JPEGImages" / f"{name}.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"'val' .*val_00\.jpg.*0 bytes"):
         voc.VOCSegDataset(folder, "val", skip_bad=True)
@@ -291,7 +299,7 @@ def test_a_list_of_bad_pairs_alone_is_refused(folder):
 
 def test_the_loaders_leave_out_the_same(spoilt):
     train_iter, val_iter = voc.load_data_voc(spoilt, 3, (16, 16), num_workers=0, skip_bad=True)
-    assert len(train_iter.dataset) == 3 and len(val_iter) == 1 and len(list(train_iter)) == 1
+    assert len(train_iter.dataset) == 3 and len(val_iter) == 2 and len(list(train_iter)) == 1
     assert list(val_iter.dataset.skipped) == ["val_00"]
 
 
@@ -327,7 +335,7 @@ def test_training_stops_before_its_first_epoch(spoilt, tmp_path, capsys):
 def test_training_leaves_bad_images_out_and_so_does_evaluation(spoilt, tmp_path, capsys):
     assert train(spoilt, tmp_path / "out", "--skip-bad") == 0
     printed = capsys.readouterr().out
-    assert "3 training and 1 validation images" in printed
+    assert "3 training and 2 validation images" in printed
     tail = printed[printed.index("left out: 3 images that cannot be used") :].splitlines()
     assert [line.split(":")[0].strip() for line in tail[1:]] == ["train_01", "train_03", "val_00"]
     score = [
@@ -343,7 +351,7 @@ def test_training_leaves_bad_images_out_and_so_does_evaluation(spoilt, tmp_path,
     assert "1 image cannot be used, the first: " in capsys.readouterr().err
     assert cli.main([*score, "--skip-bad"]) == 0
     printed = capsys.readouterr().out
-    assert "on 1 images" in printed and "left out: 1 image that cannot be used\n  val_00: " in printed
+    assert "on 2 images" in printed and "left out: 1 image that cannot be used\n  val_00: " in printed
 
 
 def test_several_processes_leave_out_what_the_first_has_found(folder, monkeypatch):

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from voc_layout import make_folder
 
 from d2lseg import classes, cli, fcn, training, voc
 from d2lseg.cli import losses, train
+from d2lseg.cli.options import make_parser
 from d2lseg.engine import checkpoint
 from d2lseg.engine.freezing import trainable
 from d2lseg.engine.history import History
@@ -175,6 +177,21 @@ def test_init_and_weights_exclude_each_other(folder, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         run("train", "--epochs", 1, "--out", tmp_path, "--init", "photos", "--weights", "imagenet")
     assert stop.value.code == 2 and "not allowed with" in capsys.readouterr().err
+
+
+def test_the_docs_and_the_help_have_one_recipe(capsys):
+    text = (Path(__file__).parent.parent / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^python -m d2lseg train --data data/mine .*$", text, re.MULTILINE)
+    with pytest.raises(SystemExit):
+        run("train", "--help")
+    assert f"  {command}\n" in capsys.readouterr().out
+    options = make_parser().parse_args(command.split()[3:])
+    (code,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "keep_best" in b)
+    numbers = f'("{options.data}", {options.batch}, {tuple(options.crop)}, scale=(0.5, 2), jitter=0.3)'
+    assert numbers in code and options.scale == [0.5, 2] and options.jitter == 0.3
+    assert f"    epochs={options.epochs:g},\n    lr=1e-3,\n" in code and options.lr == 1e-3
+    assert "backbone_lr=1e-4)" in code and options.backbone_lr == 1e-4 and "loss=" not in code
+    assert options.freeze == "batch-norm" and "only=fcn.BATCH_NORM" in code
 
 
 # ------------------------------------------------------------------ what is trained, and how

@@ -44,6 +44,27 @@ def test_only_the_colours_in_use_are_compared():
         images.check_palette(mask, {2: (4, 5, 6)}, "mask.png")
 
 
+@pytest.mark.parametrize(
+    ("values", "listed_first"),
+    [
+        ([3], True),
+        ([4], True),
+        ([3, 4, 5], True),
+        ([3, 5], True),
+        ([5], False),
+        ([38, 75], False),
+        ([3, 90], False),
+    ],
+)
+def test_the_likelier_cause_of_values_without_a_class_comes_first(values, listed_first):
+    label = np.resize(np.array([0, 1, 2, 255, *values], np.uint8), (4, 9))
+    with pytest.raises(ValueError, match=f"index {values[0]} ") as caught:
+        images.check_indices(label, 3, 255, "mine")
+    causes = [str(caught.value).index(words) for words in ("list of ", "palette PNG")]
+    assert (causes[0] < causes[1]) == listed_first
+    assert ("the mask also holds " in str(caught.value)) == listed_first
+
+
 def test_an_index_beyond_the_palette_is_refused():
     """A file that PIL itself cannot write, but others can."""
     mask = images.MaskFile(np.array([[0, 15]], np.uint8), palette()[: 3 * 4])

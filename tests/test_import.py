@@ -538,6 +538,42 @@ def test_lines_of_all_lists_may_be_paths_and_names_may_have_blanks(tmp_path, lin
     assert voc.VOCSegDataset(result.folder, split).ids == names[:2] and result.findings == []
 
 
+def test_a_given_list_in_another_order_than_that_beside_numbered_masks_is_refused(tmp_path, capsys):
+    pair(tmp_path / "set", LAYOUTS["two folders"], "abcd")
+    (tmp_path / "set" / "labels.txt").write_text("\n".join(NAMES))
+    given = tmp_path / "mine.txt"
+    given.write_text("\n".join((NAMES[0], NAMES[2], NAMES[1])))
+    words = ["data", "import", tmp_path / "set", "--classes", given, "--out"]
+    assert run(*words, tmp_path / "own") == 1 and not (tmp_path / "own").exists()
+    error = capsys.readouterr().err
+    assert f"{given}: 'pen' is class 1, but class 2 in {tmp_path / 'set' / 'labels.txt'}" in error
+    assert run(*words, tmp_path / "own", "--map", "0:0", "1:2", "2:1") == 0, "then the numbers change too"
+    (tmp_path / "set" / "labels.txt").write_text("\n".join(NAMES[1:]))
+    assert run(*words, tmp_path / "two") == 0, "a list without background may count from 1"
+    given.write_text("\n".join((NAMES[0], "Tasse", NAMES[2])))
+    (tmp_path / "set" / "labels.txt").write_text("\n".join(NAMES))
+    assert run(*words, tmp_path / "three") == 0
+    assert "labels.txt: class 1 'Tasse' for 'cup'; is" in capsys.readouterr().out
+
+
+def test_lists_beside_the_two_folders_are_used_and_said(tmp_path, capsys):
+    pair(tmp_path / "set", ("photos/{}.jpg", "drawn/{}.png"), "abcdef")
+    (tmp_path / "set" / "classes.txt").write_text("\n".join(NAMES))
+    (tmp_path / "set" / "train.txt").write_text("a\nc\nphotos/e.jpg\n")
+    (tmp_path / "set" / "val.txt").write_text("f\nb\nd\n")
+    words = [tmp_path / "set" / "photos", tmp_path / "set" / "drawn"]
+    words += ["--classes", tmp_path / "set" / "classes.txt", "--out"]
+    assert run("data", "masks", *words, tmp_path / "own") == 0
+    lists = [voc.VOCSegDataset(tmp_path / "own", split).ids for split in ("train", "val")]
+    assert lists == [["a", "c", "e"], ["f", "b", "d"]]
+    assert "masks in drawn, lists beside them: train, val)" in capsys.readouterr().out
+    (tmp_path / "set" / "drawn").rename(tmp_path / "drawn")  # then the lists are not beside both
+    words[1] = tmp_path / "drawn"
+    assert run("data", "masks", *words, tmp_path / "two") == 0
+    assert len(voc.VOCSegDataset(tmp_path / "two", "train").ids) == 5
+    assert "lists beside" not in capsys.readouterr().out
+
+
 def test_lines_that_name_no_image_are_told(tmp_path):
     pair(tmp_path / "set", LAYOUTS["two folders"], "abcd")
     (tmp_path / "set" / "classes.txt").write_text("\n".join(NAMES))

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .errors import in_one_line, is_user_error
+from .errors import in_one_line, is_user_error, with_classes
 from .options import make_parser
 
 INTERRUPTED = 130  # the exit status that shells expect after Ctrl-C
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shown = options.traceback or os.environ.get("D2LSEG_TRACEBACK", "0") != "0"
         if shown or not is_user_error(error):
             raise
-        print(f"error{_process()}: {in_one_line(error)}", file=sys.stderr)
+        print(f"error{_process()}: {with_classes(in_one_line(error), options)}", file=sys.stderr)
         return 1
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from .. import classes, emojivoc, fcn, voc
+from ..datasets import class_order
+from ..datasets.examination import stop_at
 from ..engine import distributed, files
 from ..engine.devices import best_device, best_precision
 
@@ -98,9 +100,20 @@ def dataset(name: str) -> Path:
     return folder
 
 
-def class_list(folder: Path, path: str | None) -> classes.ClassList:
-    """Return the classes in the file `path`, or by default those that `voc.folder_classes` finds."""
-    return classes.read_classes(path) if path else voc.folder_classes(folder)
+def class_list(folder: Path, path: str | None, here: Machine) -> classes.ClassList:
+    """Return the classes in the file `path`, or by default those that `voc.folder_classes` finds.
+
+    Raises ValueError if the folder has a list that gives one of the names another number; other names for the
+    same numbers are said.
+    """
+    if path is None:
+        return voc.folder_classes(folder)
+    table = classes.read_classes(path)
+    findings = class_order.check_order(folder, table, path)
+    stop_at(folder, findings, ())
+    for finding in findings:
+        here.say(finding)
+    return table
 
 
 def bad_images(

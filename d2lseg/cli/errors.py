@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 
 def is_user_error(error: BaseException) -> bool:
     """Return whether an error is about the input or the machine, and not a bug in the code.
@@ -24,6 +26,17 @@ def in_one_line(error: BaseException) -> str:
     if _out_of_memory(error):
         return f"out of memory; try a smaller --batch, --crop or --tile, or --device cpu ({text})"
     return text
+
+
+def with_classes(text: str, options: argparse.Namespace) -> str:
+    """Repeat --classes where an error sends a user who gave it to the doctor, who needs it as well."""
+    given, data = getattr(options, "classes", None), getattr(options, "data", None)
+    if given is None or data is None:
+        return text
+    from ..engine.files import user_path
+
+    advice = f"d2lseg doctor {user_path(data)}"
+    return text.replace(advice, f"{advice} --classes {given}")
 
 
 def _out_of_memory(error: BaseException) -> bool:

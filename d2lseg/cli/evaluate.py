@@ -6,6 +6,7 @@ import argparse
 import math
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ def run(options: argparse.Namespace) -> int:
     with machine(options) as here:
         model = trained_model(options.checkpoint, here.device)
         folder = dataset(options.data)
-        table = class_list(folder, options.classes)
-        check_classes(model, table.names, options.checkpoint)
+        table = class_list(folder, options.classes, here)
+        check_classes(model, table.names, options.checkpoint, options.classes, folder)
         bad = bad_images(options, folder, table, (options.split,))
         images = voc.VOCSegDataset(folder, options.split, classes=table, skip_bad=bad)
         share = voc.whole_images(images, options.workers, here.ranks.rank, here.ranks.world_size)
@@ -44,15 +45,42 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def check_classes(model: fcn.FCN, names: Sequence[str], path: str) -> None:
-    """Raise ValueError if the classes of the data are not those of the network read from `path`."""
+def check_classes(
+    model: fcn.FCN, names: Sequence[str], path: str, given: str | None, folder: str | Path
+) -> None:
+    """Raise ValueError if the classes of the data are not those of the network read from `path`.
+
+    `given` is the file that the names are from, if the user gave one; otherwise they are from the `folder`.
+    """
     count = model.arguments["num_classes"]
-    advice = "give the list it was trained with: --classes FILE"
+    data = given or _listed(folder)
     if count != len(names):
-        raise ValueError(f"{path}: the network has {count} classes, but the data has {len(names)}; {advice}")
+        what = f"{path}: the network has {count} classes, but {data} has {len(names)}"
+        raise ValueError(f"{what}; {_advice(model, given, folder)}")
     for i, (ours, theirs) in enumerate(zip(model.classes or names, names, strict=True)):
         if ours != theirs:
-            raise ValueError(f"{path}: its class {i} is {ours!r}, but the data's is {theirs!r}; {advice}")
+            what = f"{path}: its class {i} is {ours!r}, but that of {data} is {theirs!r}"
+            raise ValueError(f"{what}; {_advice(model, given, folder)}")
+
+
+def _listed(folder: str | Path) -> str:
+    """Return where the names of the data are from if no file was given, in words."""
+    path = Path(folder) / voc.CLASSES_FILE
+    return str(path) if path.is_file() else f"VOC's list, which holds for {folder} as it has no {path.name},"
+
+
+def _advice(model: fcn.FCN, given: str | None, folder: str | Path) -> str:
+    """Say what to do about other classes; the numbers in the masks must be the network's, not just a list."""
+    network = f"the network's classes are {', '.join(model.classes)}" if model.classes else "it has no names"
+    own = Path(folder) / voc.CLASSES_FILE
+    if given and own.is_file() and voc.folder_classes(folder).names == model.classes:
+        return f"{network}, as in {own}: leave --classes out"
+    if given:
+        doubt = f"Is {given} the list of these masks? If not, give theirs with --classes; if so, this network"
+        return f"{network}. {doubt} cannot be scored on them"
+    if own.is_file():
+        return f"{network}. Score it on masks with these numbers; data import --map renumbers masks"
+    return f"{network}. If the masks hold its numbers, give the list of its names: --classes FILE"
 
 
 def _result(matrix: Tensor, names: Sequence[str]) -> dict[str, Any]:

@@ -135,7 +135,9 @@ def _add_train(add_parser: AddParser) -> None:
         f"On several GPUs: torchrun --nproc-per-node=4 {PROGRAM.removeprefix('python ')} train ...",
         f"  {PROGRAM} train --data emojivoc --variant 8s --epochs 7 --out runs/first\n"
         "  and, if it was interrupted, the same with --resume\n"
-        f"  {PROGRAM} train --data data/mine --init photos --epochs 30 --lr 5e-4 --out runs/mine",
+        "  and on a few photographs of your own, as docs/fine-tuning.md explains\n"
+        f"  {PROGRAM} train --data data/mine --init photos --freeze batch-norm --crop 256 256 --batch 4 "
+        "--scale 0.5 2 --jitter 0.3 --lr 1e-3 --backbone-lr 1e-4 --epochs 40 --out runs/mine",
     )
     data = command.add_argument_group("data")
     _add_training_data(data.add_argument)

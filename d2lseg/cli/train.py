@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         if here.ranks.first:
             _check_out(out, options.resume)
         folder = dataset(options.data)
-        table = class_list(folder, options.classes)
+        table = class_list(folder, options.classes, here)
         options.crop = options.crop or ((160, 224) if options.data == "emojivoc" else (320, 480))
         source = None if options.init is None else trained_model(options.init, torch.device("cpu"))
         _complete(options, source)
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         loaders = _loaders(options, folder, table, here, bad)
         # in turns, because the first process may have to download the weights
         model = distributed.in_turns(lambda: _model(options, table, here))
-        left = fcn.start_from(model, source) if source else []
+        left = _start(model, source, options.init) if source else []
         settings = _settings(options, table, here)
         if here.ranks.first:
             _keep_settings(out / "settings.json", settings, resumed=(out / "checkpoint.pt").is_file())
@@ -142,6 +142,17 @@ def _model(options: argparse.Namespace, table: ClassList, here: Machine) -> fcn.
     return model
 
 
+def _start(model: fcn.FCN, source: fcn.FCN, name: str) -> list[str]:
+    """Take over the weights of `source` that fit, and return lines on what was left out, and a slip."""
+    left = fcn.start_from(model, source)
+    lines = [f"left out of {name}: {', '.join(left)}"] if left else []
+    ours, theirs = model.classes or (), source.classes or ()
+    if ours != theirs and set(ours) == set(theirs):
+        order = f"the same in another order ({', '.join(theirs)})"
+        lines.append(f"its classes are {order}: is the list of these masks right?")
+    return lines
+
+
 def _settings(options: argparse.Namespace, table: ClassList, here: Machine) -> dict[str, Any]:
     """Return everything that the result depends on, as plain values."""
     aside = ("command", "traceback", "out", "resume", "cache", "workers", "skip_bad", "no_check")
@@ -195,8 +206,7 @@ def _description(
         f"{options.lr:g} ({options.schedule}), seed {options.seed}",
         f"machine   {here}",
     ]
-    if left:
-        lines[2:2] = [f"          left out of {options.init}: {', '.join(left)}"]
+    lines[2:2] = [f"          {line}" for line in left]
     path = Path(options.out) / "checkpoint.pt"
     if options.resume and path.is_file():
         lines += [f"resuming from {path}", str(History())]  # the table's head, whose rows follow

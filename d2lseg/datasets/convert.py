@@ -17,6 +17,7 @@ from ..classes import VOID, ClassList, as_class_list, write_classes
 from ..engine.class_tables import BACKGROUND, ClassTable, background_first, means_background
 from ..engine.files import check_free, folder_written_whole, user_path
 from ..voc import CLASSES_FILE
+from .class_order import compare, numbered
 from .examination import BadFiles as BadFiles
 from .examination import Examination, Finding, some, stop_at
 from .labelme import labelme_names as labelme_names
@@ -223,9 +224,23 @@ def _table(
     listed = None if confirmed or found.table is None else found.table[1]
     findings = _background(in_order.names, source, listed, found.names is not None)
     findings += _alike(in_order.names, source)
+    if isinstance(classes, (str, Path)) and mapping is None and not table.colours:
+        findings += _order(found, in_order, where, source)
     if in_order != table:
         where = f"{where}, of which {in_order.names[0]} becomes class 0"
     return in_order, where, findings
+
+
+def _order(found: Source, given: ClassTable, where: str, source: str | Path) -> list[Finding]:
+    """Compare a list that was given for numbered masks with the one beside them; stop at another order."""
+    if found.table is None or found.names is not None:  # shapes say their class by name
+        return []
+    own = background_first(found.table[0])
+    if not means_background(own.names[0]):  # then its lines may count from 1
+        return []
+    findings = compare(numbered(own), str(found.table[1]), numbered(given), where)
+    stop_at(source, findings, ())
+    return findings
 
 
 def _write_classes(draft: Path, classes: ClassList, source: str | Path) -> None:

@@ -31,6 +31,7 @@ from ..engine.layout import (
     pair_paths,
     read_ids,
 )
+from .class_order import check_order
 from .examination import Examination, Finding, some
 
 SPLITS = ("train", "val")
@@ -126,7 +127,10 @@ def check_classes(folder: Path, path: Classes | None = None) -> tuple[ClassList,
     if path is None:
         table, findings = _attempt(voc.folder_classes, folder)
     else:
-        table, findings = _attempt(read_classes if isinstance(path, (str, Path)) else as_class_list, path)
+        file = isinstance(path, (str, Path))
+        table, findings = _attempt(read_classes if file else as_class_list, path)
+        if table is not None:
+            findings += check_order(folder, table, str(path) if file else "the list given")
     return table or _ANY, findings
 
 
@@ -327,7 +331,7 @@ def check_same_content(splits: Sequence[Split]) -> list[Finding]:
 
 
 def check_balance(splits: Sequence[Split], table: ClassList) -> list[Finding]:
-    """Look for classes that never occur and for mostly void masks, in lists that have been read."""
+    """Look for classes that never occur, or once, and for mostly void masks, in lists that have been read."""
     findings = []
     for split in (split for split in splits if split.counts.any()):
         absent = [n for n, c in zip(table.names, split.counts, strict=False) if not c]
@@ -335,6 +339,10 @@ def check_balance(splits: Sequence[Split], table: ClassList) -> list[Finding]:
             what = f"never in the masks of {split.name}: {some(absent)}"
             advice = {"train": "it cannot be learned", "val": "it will have no score"}[split.name]
             findings.append(Finding(what, f"{advice}; add images with it", warning=True))
+        once = [n for n, c in zip(table.names, split.images, strict=False) if c == 1]
+        if once and split.name == "val" and table is not _ANY:
+            what = f"in one image of val only: {some(once)}"
+            findings.append(Finding(what, "its score is that image's; add images with it", warning=True))
         share = split.counts[VOID] / split.counts.sum()
         if share > 0.5:
             what = f"{share:.0%} of the pixels of {split.name} are void"

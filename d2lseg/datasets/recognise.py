@@ -68,7 +68,11 @@ def recognise(
             "beside a.png or a_mask.png). Unpack an archive first"
         )
     if not any(item.split for item in found.items):
-        found.lists = read_lists(folder, [item.name for item in found.items])
+        names = [item.name for item in found.items]
+        found.lists = read_lists(folder, names)
+        if not found.lists and masks is not None and folder.resolve().parent == masks.resolve().parent:
+            found.lists = read_lists(folder.resolve().parent, names)
+            found.why += f", lists beside them: {', '.join(found.lists)}" if found.lists else ""
     return found
 
 

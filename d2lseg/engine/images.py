@@ -294,12 +294,26 @@ def check_indices(label: np.ndarray, num_classes: int, void: int, name: str) -> 
     """Raise a ValueError unless all indices of a label (H, W) are in 0..num_classes - 1, or `void`."""
     wrong = ((label < 0) | (label >= num_classes)) & (label != void)
     if wrong.any():
-        where = first_true(wrong)
+        where, values = first_true(wrong), np.unique(label[wrong]).tolist()
         raise ValueError(
             f"{name}: index {label[where]} at (row, column) {where} is not a class; expected "
-            f"0..{num_classes - 1}, or {void} for void. Are these really indices? A palette PNG that was "
-            "opened as greyscale holds brightness"
+            f"0..{num_classes - 1}, or {void} for void. {_why_no_class(values, num_classes)}"
         )
+
+
+def _why_no_class(values: Sequence[int], num_classes: int) -> str:
+    """Name the two likely causes of values that are no classes, first the one that fits them better."""
+    if num_classes <= min(values) and max(values) <= num_classes + len(values):  # they go on where it ends
+        held = ", ".join(map(str, values))
+        return (
+            f"Does the list of classes lack one? It has {num_classes}, and the mask also holds {held}: add a "
+            "line for each number. Or are these no indices, but the brightness of a palette PNG that was "
+            "opened as greyscale?"
+        )
+    return (
+        "Are these really indices? A palette PNG that was opened as greyscale holds brightness. Or does the "
+        f"list of {num_classes} classes lack some?"
+    )
 
 
 def check_palette(mask: MaskFile, expected: Mapping[int, Sequence[int]], name: str) -> None:
