@@ -20,6 +20,8 @@ from PIL import Image
 
 ANSWER_WORDS = 45
 MOST_LINES, MOST_COLUMNS = 10, 85  # of code or output in letters of the usual size
+LEAST, MOST = 17, 27  # the sizes of letters, in pixels, of long and of short output
+WIDE, HIGH = 1130, 290  # the pixels that output may take on a slide without a figure
 QUESTION = re.compile(r"\*\*Predict before you run[.:]?\*\*:?\s*")
 CAPTION = re.compile(r"^\*Figure: (.+?)\*$", re.MULTILINE | re.DOTALL)
 IMAGES = ("image/png", "image/jpeg")
@@ -32,6 +34,7 @@ class Part:
     html: str
     kind: str  # text, question, answer, code, output or figure
     small: bool = False  # long code or output
+    letters: int = 0  # of output, in pixels, on a slide without a figure
     click: int = 0
     ratio: float = 0.0  # width by height of a figure
 
@@ -81,6 +84,13 @@ def is_long(text: str) -> bool:
     return len(lines) > MOST_LINES or max(map(len, lines), default=0) > MOST_COLUMNS
 
 
+def letters(text: str) -> int:
+    """Give the size, in pixels, in which output fills the width of a slide or half of its height."""
+    lines = text.splitlines()
+    by_width, by_height = WIDE / (0.602 * max(map(len, lines))), HIGH / (1.35 * len(lines))
+    return int(max(LEAST, min(MOST, by_width, by_height)))
+
+
 def code(source: str, lines: str = "") -> Part:
     """Highlight code, or some lines of it, counted from 1."""
     if lines:
@@ -116,7 +126,8 @@ def outputs(cell: nbformat.NotebookNode, alt: str) -> list[Part]:
         elif "text/plain" in data:
             printed += data["text/plain"]
     if printed.strip():
-        parts.insert(0, Part(f"<pre>{ansi2html(printed.rstrip())}</pre>", "output", is_long(printed)))
+        listing = f"<pre>{ansi2html(printed.rstrip())}</pre>"
+        parts.insert(0, Part(listing, "output", is_long(printed), letters(printed.rstrip())))
     return parts
 
 
