@@ -240,7 +240,7 @@ def test_what_does_not_fit_is_named_and_the_others_are_made(notebook, fault, tmp
 
 
 def test_long_code_gets_small_letters():
-    assert not cells.code("x = 1\n" * 10).small
+    assert not cells.code("x = 1\n" * 10).small and cells.code("x = 1").letters == cells.MOST_OF_CODE
     assert cells.code("x = 1\n" * 11).small and cells.code("x" * 86).small
 
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 ANSWER_WORDS = 45
 MOST_LINES, MOST_COLUMNS = 10, 85  # of code or output in letters of the usual size
-LEAST, MOST = 17, 27  # the sizes of letters, in pixels, of long and of short output
-WIDE, HIGH = 1130, 290  # the pixels that output may take on a slide without a figure
+LEAST, MOST, MOST_OF_CODE = 17, 27, 21  # the sizes of letters, in pixels, on a slide without a figure
+WIDE, HIGH = 1130, 290  # the pixels that code or output may take there
 QUESTION = re.compile(r"\*\*Predict before you run[.:]?\*\*:?\s*")
 CAPTION = re.compile(r"^\*Figure: (.+?)\*$", re.MULTILINE | re.DOTALL)
 IMAGES = ("image/png", "image/jpeg")
@@ -34,7 +34,7 @@ class Part:
     html: str
     kind: str  # text, question, answer, code, output or figure
     small: bool = False  # long code or output
-    letters: int = 0  # of output, in pixels, on a slide without a figure
+    letters: int = 0  # of code and output, in pixels, on a slide without a figure
     click: int = 0
     ratio: float = 0.0  # width by height of a figure
 
@@ -84,11 +84,11 @@ def is_long(text: str) -> bool:
     return len(lines) > MOST_LINES or max(map(len, lines), default=0) > MOST_COLUMNS
 
 
-def letters(text: str) -> int:
-    """Give the size, in pixels, in which output fills the width of a slide or half of its height."""
+def letters(text: str, most: int = MOST) -> int:
+    """Give the size, in pixels, in which a text fills the width of a slide or two fifths of its height."""
     lines = text.splitlines()
     by_width, by_height = WIDE / (0.602 * max(map(len, lines))), HIGH / (1.35 * len(lines))
-    return int(max(LEAST, min(MOST, by_width, by_height)))
+    return int(max(LEAST, min(most, by_width, by_height)))
 
 
 def code(source: str, lines: str = "") -> Part:
@@ -96,7 +96,8 @@ def code(source: str, lines: str = "") -> Part:
     if lines:
         first, last = (int(number) for number in lines.split("-"))
         source = "\n".join(source.splitlines()[first - 1 : last])
-    return Part(Highlight2HTML(pygments_lexer="ipython3")(source), "code", is_long(source))
+    listing = Highlight2HTML(pygments_lexer="ipython3")(source)
+    return Part(listing, "code", is_long(source), letters(source, MOST_OF_CODE))
 
 
 def figure(data: dict[str, Any], alt: str) -> Part | None:
