@@ -2,7 +2,9 @@
 
 import base64
 import io
+import re
 
+import kit_rules as kit
 import nbformat
 import notebook_rules as rules
 import pytest
@@ -238,8 +240,17 @@ def test_what_does_not_fit_is_named_and_the_others_are_made(notebook, fault, tmp
 
 
 def test_long_code_gets_small_letters():
-    assert not cells.code("x = 1\n" * 10).small
+    assert not cells.code("x = 1\n" * 10).small and cells.code("x = 1").letters == cells.MOST_OF_CODE
     assert cells.code("x = 1\n" * 11).small and cells.code("x" * 86).small
+
+
+def test_letters_of_output_fill_its_width_or_height():
+    printed = new_output("stream", name="stdout", text="x = 1\n" * 3)
+    assert cells.outputs(new_code_cell("", outputs=[printed]), "")[0].letters == cells.MOST
+    for columns, lines in ((60, 3), (80, 3), (100, 3), (20, 12), (300, 40)):
+        size = cells.letters("\n".join(["x" * columns] * lines))
+        room = size * 0.602 * columns <= cells.WIDE and size * 1.35 * lines <= cells.HIGH
+        assert cells.LEAST <= size <= cells.MOST and (room or size == cells.LEAST)
 
 
 def test_a_folder_of_decks_needs_nothing_else(notebook, tmp_path):
@@ -262,6 +273,66 @@ def test_the_command_names_an_unknown_notebook(capsys):
 def test_each_notebook_has_a_deck_file():
     names = {path.stem for path in (command.ROOT / "notebooks").glob("*.ipynb")}
     assert {path.stem for path in (command.ROOT / "teach" / "slides").glob("*.yaml")} == names
+
+
+DECKS = sorted((command.ROOT / "teach" / "slides").glob("*.yaml"))
+
+
+def deck_faults(path):
+    """Hold the words of a deck to its notebook: exercises, quoted reports, and what is set for home."""
+    faults, notebook = [], command.ROOT / "notebooks" / f"{path.stem}.ipynb"
+    page = (command.ROOT / "teach" / f"{path.stem}.md").read_text(encoding="utf-8")
+    homework = kit.mentioned("".join(re.findall(r"^Homework: .*?\n\n", page, re.MULTILINE | re.DOTALL)))
+    for slide in deck.read_deck(path):
+        text = slide.get("text", "")
+        said = kit.exercise_faults(f"{slide['title']}\n{text}\n{slide.get('notes', '')}")
+        said += kit.report_faults(text, notebook)
+        home = re.findall(r"^(?:At home|With a week).*", f"{slide['title']}\n{text}", re.MULTILINE)
+        said += [
+            f"{number} is no homework on the page"
+            for number in kit.mentioned(" ".join(home))
+            if number not in homework
+        ]
+        faults += [f"{slide['cell']}: {fault}" for fault in said]
+        if len(slide.get("notes", "").split()) < 3:
+            faults.append(f"{slide['cell']}: no notes that say what to say or ask")
+    return faults
+
+
+@pytest.mark.parametrize("path", DECKS, ids=lambda path: path.stem)
+def test_a_deck_names_the_exercises_and_reports_of_its_notebook(path):
+    assert deck_faults(path) == []
+
+
+STALE = {
+    "a number": ("Exercise 12.4: never", "Exercise 12.14: never", "there is no exercise 12.14"),
+    "a title": (
+        "Exercise 12.4: never sure",
+        "Exercise 12.4: numbers in the hundreds",
+        "exercise 12.4 is 'never sure'",
+    ),
+    "a report": (
+        "The loss falls to 2.1",
+        "The loss falls to 3.1",
+        "12_bug_hunt has no 'The loss falls to 3.1",
+    ),
+    "homework": (
+        "At home: the seven hunts",
+        "At home: 13.4 and the seven hunts",
+        "13.4 is no homework on the page",
+    ),
+    "no notes": ("notes: Which mask was it compared with?", "notes: Go.", "12-087: no notes"),
+}
+
+
+@pytest.mark.parametrize("case", STALE)
+def test_a_stale_deck_is_found(case, tmp_path):
+    old, new, expected = STALE[case]
+    path = tmp_path / "12_bug_hunt.yaml"
+    text = (command.ROOT / "teach" / "slides" / path.name).read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    assert any(expected in fault for fault in deck_faults(path)), deck_faults(path)
 
 
 def test_no_deck_file_states_a_measured_number():

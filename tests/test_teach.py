@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import kit_rules as kit
 import nbformat
 import pytest
 from notebook_rules import anchors, tags
@@ -106,8 +107,29 @@ def test_each_notebook_has_its_page():
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_a_page_agrees_with_its_notebook(lesson):
     page = TEACH / f"{lesson.stem}.md"
-    faults = page_faults(page.read_text(encoding="utf-8"), lesson) + link_faults(page)
+    text = page.read_text(encoding="utf-8")
+    faults = page_faults(text, lesson) + link_faults(page)
+    faults += kit.exercise_faults(text) + kit.number_faults(text, lesson)
     assert not faults, "\n" + "\n".join(faults)
+
+
+OTHERS = [TEACH / "README.md", *sorted((TEACH / "projects").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.stem)
+def test_plans_and_projects_name_exercises_that_exist(page):
+    assert kit.exercise_faults(page.read_text(encoding="utf-8")) == [] == link_faults(page)
+
+
+def minutes_alone(text):
+    """Read the minutes beside each notebook's number in a page's first table of notebooks."""
+    return re.findall(r"^\| \[?(\d\d) .*?\| (\d+) min \|", text, re.MULTILINE)
+
+
+def test_the_times_alone_are_those_of_the_readme():
+    pages = [(place / "README.md").read_text(encoding="utf-8") for place in (TEACH, ROOT)]
+    there, here = map(minutes_alone, pages)
+    assert there == here and [number for number, _ in there] == [path.stem[:2] for path in LESSONS]
 
 
 def test_the_plans_name_notebooks_that_exist():
@@ -154,3 +176,27 @@ def test_a_dead_link_is_found(tmp_path):
     assert link_faults(page) == [
         "page.md: nowhere.md leads nowhere", f"page.md: {LESSON.as_posix()}#no-heading leads to no heading"
     ]  # fmt: skip
+
+
+STALE = {
+    "an exercise": ("and 01.5 is kernel 63", "and 01.6 is kernel 63", "there is no exercise 01.6"),
+    "a title": ("[Exercise 01.1](", "[Exercise 01.1: the size](", "exercise 01.1 is 'the size formula'"),
+    "a number": ("| 86-90 |", "| 86-90, at 0.731 |", "01_transposed_convolution has no 0.731"),
+}
+
+
+@pytest.mark.parametrize("case", STALE)
+def test_a_stale_page_is_found(case):
+    old, new, expected = STALE[case]
+    text = (TEACH / f"{LESSON.stem}.md").read_text(encoding="utf-8")
+    assert old in text
+    text = text.replace(old, new)
+    faults = kit.exercise_faults(text) + kit.number_faults(text, LESSON)
+    assert any(expected in fault for fault in faults), faults
+
+
+def test_what_is_no_exercise_is_passed_over():
+    assert kit.mentioned("0.85, 12.345, 08.2 %, v1.12.3, [x](#exercise-991 99.9) and 08.2, 08.3.") == [
+        "08.2",
+        "08.3",
+    ]

@@ -20,6 +20,8 @@ from PIL import Image
 
 ANSWER_WORDS = 45
 MOST_LINES, MOST_COLUMNS = 10, 85  # of code or output in letters of the usual size
+LEAST, MOST, MOST_OF_CODE = 17, 27, 21  # the sizes of letters, in pixels, on a slide without a figure
+WIDE, HIGH = 1130, 290  # the pixels that code or output may take there
 QUESTION = re.compile(r"\*\*Predict before you run[.:]?\*\*:?\s*")
 CAPTION = re.compile(r"^\*Figure: (.+?)\*$", re.MULTILINE | re.DOTALL)
 IMAGES = ("image/png", "image/jpeg")
@@ -32,6 +34,7 @@ class Part:
     html: str
     kind: str  # text, question, answer, code, output or figure
     small: bool = False  # long code or output
+    letters: int = 0  # of code and output, in pixels, on a slide without a figure
     click: int = 0
     ratio: float = 0.0  # width by height of a figure
 
@@ -81,12 +84,20 @@ def is_long(text: str) -> bool:
     return len(lines) > MOST_LINES or max(map(len, lines), default=0) > MOST_COLUMNS
 
 
+def letters(text: str, most: int = MOST) -> int:
+    """Give the size, in pixels, in which a text fills the width of a slide or two fifths of its height."""
+    lines = text.splitlines()
+    by_width, by_height = WIDE / (0.602 * max(map(len, lines))), HIGH / (1.35 * len(lines))
+    return int(max(LEAST, min(most, by_width, by_height)))
+
+
 def code(source: str, lines: str = "") -> Part:
     """Highlight code, or some lines of it, counted from 1."""
     if lines:
         first, last = (int(number) for number in lines.split("-"))
         source = "\n".join(source.splitlines()[first - 1 : last])
-    return Part(Highlight2HTML(pygments_lexer="ipython3")(source), "code", is_long(source))
+    listing = Highlight2HTML(pygments_lexer="ipython3")(source)
+    return Part(listing, "code", is_long(source), letters(source, MOST_OF_CODE))
 
 
 def figure(data: dict[str, Any], alt: str) -> Part | None:
@@ -116,7 +127,8 @@ def outputs(cell: nbformat.NotebookNode, alt: str) -> list[Part]:
         elif "text/plain" in data:
             printed += data["text/plain"]
     if printed.strip():
-        parts.insert(0, Part(f"<pre>{ansi2html(printed.rstrip())}</pre>", "output", is_long(printed)))
+        listing = f"<pre>{ansi2html(printed.rstrip())}</pre>"
+        parts.insert(0, Part(listing, "output", is_long(printed), letters(printed.rstrip())))
     return parts
 
 
