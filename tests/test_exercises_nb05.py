@@ -36,6 +36,13 @@ def all_at_once(model, parts):
     return loss.item()
 
 
+def backward_at_the_end(model, parts):
+    model.zero_grad()
+    loss = sum(training.segmentation_loss(model(x), y) * share_of_labels(y, parts) for x, y in parts)
+    loss.backward()
+    return loss.item()
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -46,9 +53,10 @@ def all_at_once(model, parts):
             "nearly all void: expected the mean loss",
         ),
         (accumulate_with(clear=False), "but not the gradient of score.weight. two parts without void: at"),
-        (accumulate_with(backward=False), "but not the gradient of score.weight. two parts without void"),
+        (accumulate_with(backward=False), "two parts without void: the graphs of 2 parts were held at once"),
         (accumulate_with(count=lambda loss: 2 * loss.item()), "expected the mean loss"),
         (all_at_once, "the model got 4 images at once; give it one part at a time"),
+        (backward_at_the_end, "the graphs of 2 parts were held at once; call backward() for each part"),
     ],
 )
 def test_wrong_accumulations(wrong, words):
