@@ -1,5 +1,6 @@
 """Typical wrong answers are refused, with a helpful message."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -85,7 +86,7 @@ EAGER = [[78, 6, 6], [0, 5, 0], [0, 0, 5]]
     ],
 )
 def test_wrong_pairs_of_matrices(first, second, words):
-    assert nb05.disagree(LAZY, EAGER) and nb05.disagree(torch.tensor(LAZY), EAGER)
+    assert nb05.disagree(LAZY, EAGER) and nb05.disagree(torch.tensor(LAZY), np.array(EAGER))
     verdict = nb05.disagree(first, second)
     assert verdict.status == "wrong" and words in verdict.message
 
