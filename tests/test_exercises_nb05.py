@@ -1,5 +1,6 @@
 """Typical wrong answers are refused, with a helpful message."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,6 +37,13 @@ def all_at_once(model, parts):
     return loss.item()
 
 
+def backward_at_the_end(model, parts):
+    model.zero_grad()
+    loss = sum(training.segmentation_loss(model(x), y) * share_of_labels(y, parts) for x, y in parts)
+    loss.backward()
+    return loss.item()
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -46,9 +54,10 @@ def all_at_once(model, parts):
             "nearly all void: expected the mean loss",
         ),
         (accumulate_with(clear=False), "but not the gradient of score.weight. two parts without void: at"),
-        (accumulate_with(backward=False), "but not the gradient of score.weight. two parts without void"),
+        (accumulate_with(backward=False), "two parts without void: the graphs of 2 parts were held at once"),
         (accumulate_with(count=lambda loss: 2 * loss.item()), "expected the mean loss"),
         (all_at_once, "the model got 4 images at once; give it one part at a time"),
+        (backward_at_the_end, "the graphs of 2 parts were held at once; call backward() for each part"),
     ],
 )
 def test_wrong_accumulations(wrong, words):
@@ -77,7 +86,7 @@ EAGER = [[78, 6, 6], [0, 5, 0], [0, 0, 5]]
     ],
 )
 def test_wrong_pairs_of_matrices(first, second, words):
-    assert nb05.disagree(LAZY, EAGER) and nb05.disagree(torch.tensor(LAZY), EAGER)
+    assert nb05.disagree(LAZY, EAGER) and nb05.disagree(torch.tensor(LAZY), np.array(EAGER))
     verdict = nb05.disagree(first, second)
     assert verdict.status == "wrong" and words in verdict.message
 

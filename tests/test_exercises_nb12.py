@@ -1,6 +1,7 @@
 """Every bug is real, correct fixes are accepted, and common wrong ones are refused with a helpful message."""
 
 import itertools
+import random
 import re
 
 import matplotlib.pyplot as plt
@@ -195,11 +196,27 @@ def common_numbers(seed, epoch, index, rows, columns):
     return [int(torch.randint(n, ())) for n in (rows, columns)]
 
 
+def numpys_common_numbers(seed, epoch, index, rows, columns):
+    np.random.seed(hash((seed, epoch, index)) % 2**32)
+    return [int(np.random.randint(n)) for n in (rows, columns)]
+
+
+def pythons_common_numbers(seed, epoch, index, rows, columns):
+    random.seed(str((seed, epoch, index)))
+    return [random.randrange(n) for n in (rows, columns)]
+
+
+def by_python(seed, epoch, index, rows, columns):
+    own = random.Random(str((seed, epoch, index)))
+    return [own.randrange(n) for n in (rows, columns)]
+
+
 def test_12_7_corners(planted):
     corner = planted["corner"]
     assert corner(0, 0, 3, 99, 99) == corner(0, 1, 2, 99, 99) == corner(3, 0, 0, 99, 99)
     far = mixed_by(lambda s, e, i: 1_000_003 * s + 1009 * e + i)
-    assert nb12.corner(by_numpy) and nb12.corner(far) and nb12.corner(mixed_by(lambda *key: hash(key)))
+    assert nb12.corner(by_numpy) and nb12.corner(by_python)
+    assert nb12.corner(far) and nb12.corner(mixed_by(lambda *key: hash(key)))
     assert nb12.corner(corner).status == "not yet"
     judged(
         "corner",
@@ -211,7 +228,9 @@ def test_12_7_corners(planted):
                 "epoch 0, image 100 and seed 0, epoch 1, image 0",
             ),
             (mixed_by(lambda s, e, i: 1_000 * s + i), "give the same place"),
-            (common_numbers, "common random numbers"),
+            (common_numbers, "common random numbers of PyTorch"),
+            (numpys_common_numbers, "common random numbers of NumPy"),
+            (pythons_common_numbers, "common random numbers of Python"),
             (lambda s, e, i, r, c: np.random.default_rng().integers([r, c]).tolist(), "the second time"),
             (lambda s, e, i, r, c: [by_numpy(s, e, i, r, c)[0]], "expected two numbers"),
             (lambda s, e, i, r, c: [by_numpy(s, e, i, r + 9, c)[0] + r, 0], "out of range"),

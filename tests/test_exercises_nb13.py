@@ -1,5 +1,6 @@
 """Typical wrong answers are refused, with a helpful message."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -71,14 +72,16 @@ def test_wrong_choices(wrong):
     assert verdict.status == "wrong" and "expected" in verdict.message
 
 
-def quality(guess, truth, least=lambda iou: iou > 0.5, alone=0.5, empty=1.0, background=False):
+def quality(guess, truth, least=lambda iou: iou > 0.5, alone=0.5, empty=1.0, background=False, first=False):
     guessed, true = (
         [ids == number for number in ids.unique() if number or background] for ids in (guess, truth)
     )
     ious = [float((a & b).sum() / (a | b).sum()) for a in guessed for b in true]
     matches = [iou for iou in ious if least(iou)]
     left = len(guessed) + len(true) - 2 * len(matches)
-    return sum(matches) / (len(matches) + alone * left) if guessed or true else empty
+    if first or guessed or true:
+        return sum(matches) / (len(matches) + alone * left)
+    return empty
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,15 @@ def quality(guess, truth, least=lambda iou: iou > 0.5, alone=0.5, empty=1.0, bac
         (lambda g, t: quality(g, t, background=True), "expected"),
         (lambda g, t: float(((g > 0) & (t > 0)).sum() / ((g > 0) | (t > 0)).sum().clamp(min=1)), "expected"),
         (lambda g, t: float((g == t).float().mean()), "other numbers"),
-        (lambda g, t: "good", "expected"),
+        (lambda g, t: "good", "expected a number"),
+        (
+            lambda g, t: quality(g, t, first=True),
+            "for no object on either side: expected 1.000, but your code divides by zero",
+        ),
+        (
+            lambda g, t: quality(g, t, alone=0),
+            "for two objects guessed as one: expected 0.000, but your code divides by zero",
+        ),
     ],
 )
 def test_wrong_qualities(wrong, words):
@@ -115,3 +126,51 @@ def test_a_report_is_judged_by_the_rule_of_the_spreads():
     report = {"base": [0.4, 0.38, 0.42], "change": [0.6, 0.62, 0.58], "conclusion": conclusion}
     assert nb13.experiment(report | {"verdict": "better"})
     assert "does not follow" in nb13.experiment(report | {"verdict": "not seen"}).message
+
+
+TEXT = "Both arms had three seeds and 40 seconds each, and only the learning rate was changed: {} became {}. "
+TEXT += "What longer runs would show, these do not say."
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "means"),
+    [
+        ([0.45, 0.47, 0.46], np.array([0.52, 0.53, 0.51]), (".46", "0.520")),
+        (torch.tensor([0.45, 0.47, 0.46]), [0.52, 0.53, 0.51], ("0.46", "0.52")),
+        ([0.565] * 3, [0.575] * 3, ("0.57", "0.57")),  # a mean in the middle, rounded in either direction
+        ([0.565] * 3, [0.575] * 3, ("0.56", "0.58")),
+    ],
+)
+def test_means_may_be_written_in_any_usual_way(base, change, means):
+    report = {"base": base, "change": change, "verdict": "better", "conclusion": TEXT.format(*means)}
+    assert nb13.experiment(report)
+
+
+def test_a_difference_as_large_as_the_spread_is_not_seen():
+    """In decimals both are 0.1; in floats the difference is a little larger."""
+    report = {"base": [0.40, 0.45, 0.50], "change": [0.50, 0.55, 0.60], "verdict": "not seen"}
+    assert nb13.experiment(report | {"conclusion": TEXT.format("0.45", "0.55")})
+
+
+REPORT = {"base": [0.4] * 3, "change": [0.5] * 3, "verdict": "better"}
+REPORT["conclusion"] = TEXT.format("0.40", "0.50")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ([0.4, 0.5], "expected a dictionary, got list"),
+        (REPORT | {"base": 0.4}, "base: expected the mIoU of at least 3 seeds"),
+        (REPORT | {"base": [40.0, 41.0, 42.0]}, "0 to 1 each"),
+        (REPORT | {"conclusion": 0.5}, "expected the conclusion in words, got 0.5"),
+        (REPORT | {"conclusion": "0.40 0.50"}, "has 2 words"),
+        (REPORT | {"conclusion": TEXT.format("0.40", "0.5")}, "does not quote the mean 0.50"),
+        (REPORT | {"conclusion": TEXT.format("40 %", "0.50")}, "does not quote the mean 0.40"),
+    ],
+)
+def test_wrong_reports(wrong, words):
+    assert nb13.experiment(REPORT)
+    verdict = nb13.experiment(wrong)
+    assert verdict.status == "wrong" and words in verdict.message
+    for missing in (..., REPORT | {"base": None}, REPORT | {"conclusion": ...}):
+        assert nb13.experiment(missing).status == "not yet"

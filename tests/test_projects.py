@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from d2lseg import experiments
 from d2lseg.classes import VOC_CLASSES, VOID
+from d2lseg.exercises import nb10
 from teach.projects import part_1
 
 PAGES = sorted((Path(__file__).resolve().parent.parent / "teach" / "projects").glob("part-*.md"))
@@ -60,3 +62,15 @@ def test_grouping_a_matrix_is_grouping_the_answers():
         matrix[t, g] += 1
         grouped[int(part_1.TABLE[t]), int(part_1.TABLE[g])] += 1
     assert torch.equal(part_1.group_matrix(matrix), grouped)
+
+
+def test_the_check_accepts_both_reports_on_the_page_about_marking():
+    text = (PAGES[0].parent.parent / "grading.md").read_text(encoding="utf-8")
+    part = text[text.index("## Marking the report") :]
+    reports = [quote.replace("> ", "") for quote in re.findall(r"(?:^> .*\n)+", part, re.MULTILINE)]
+    kept = experiments.read("scores")
+    base, change = ([float(r["miou"]) for r in kept if r["setup"] == name] for name in ("8s", "8s Dice"))
+    assert len(reports) == 2 and all(after > before for before, after in zip(base, change, strict=True))
+    for words in reports:
+        report = {"base": base, "change": change, "verdict": "not seen", "conclusion": words}
+        assert nb10.experiment(report)

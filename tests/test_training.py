@@ -225,6 +225,14 @@ def test_training_learns_and_the_history_tells(capsys):
     plt.close(figure)
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7])
+def test_the_epoch_axes_of_a_history_show_whole_numbers(epochs):
+    figure = training.History(rows=[{"epoch": n + 1, "loss": 1.0} for n in range(epochs)]).plot()
+    ticks = [tick for ax in figure.axes[:1] for tick in ax.get_xticks()]
+    assert ticks and all(float(tick).is_integer() for tick in ticks)
+    plt.close(figure)
+
+
 def test_history_without_validation_has_no_scores():
     history = training.train(tiny(), loader(), epochs=1, **SETTINGS)
     assert "miou" not in history.rows[0] and " - " in str(history).splitlines()[1]

@@ -76,6 +76,8 @@ class History:
             figure = plt.figure(figsize=(8, 2.8), layout="constrained")
         figure.clear()
         left, right = figure.subplots(1, 2)
+        for ax in (left, right):
+            ax.locator_params(axis="x", integer=True, min_n_ticks=1)  # there are no half epochs
         epochs = [row["epoch"] for row in self.rows]
         left.plot(epochs, [row["loss"] for row in self.rows], "o-", color="#0072b2")
         left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from .verdicts import Fault, value
 
 VERDICTS = ("better", "worse", "not seen")
 SEEDS, WORDS = 3, 25  # of each arm, and of a conclusion
+SLACK = 1e-9  # of sums of decimals: 0.55 - 0.45 is a little more than 0.50 - 0.40
 
 
 def experiment_fault(report: Mapping[str, Any]) -> Fault:
@@ -18,10 +23,12 @@ def experiment_fault(report: Mapping[str, Any]) -> Fault:
     It holds the scores of both arms, ``"base"`` and ``"change"``, one of `VERDICTS` as ``"verdict"``, and a
     ``"conclusion"`` in words that quotes both means to two digits.
     """
+    if not isinstance(value(report), Mapping):
+        return f"expected a dictionary, got {type(report).__name__}"
     missing = {"base", "change", "verdict", "conclusion"} - set(report)
     if missing:
         return f"the dictionary lacks {', '.join(sorted(missing))}"
-    base, change = value(list(report["base"])), value(list(report["change"]))
+    base, change = _scores(report["base"]), _scores(report["change"])
     verdict, conclusion = value(report["verdict"]), value(report["conclusion"])
     for name, scores in (("base", base), ("change", change)):
         if len(scores) < SEEDS or not all(isinstance(s, float) and 0 <= s <= 1 for s in scores):
@@ -30,17 +37,31 @@ def experiment_fault(report: Mapping[str, Any]) -> Fault:
         return f"the verdict is one of {', '.join(map(repr, VERDICTS))}; got {verdict!r}"
     if verdict != _verdict(base, change):
         return f"{verdict!r} does not follow: compare the difference of the means with the larger spread"
+    return _words_fault(conclusion, [statistics.mean(scores) for scores in (base, change)])
+
+
+def _words_fault(conclusion: Any, means: Sequence[float]) -> Fault:
+    """Describe what is missing in a conclusion: words, or one of the means."""
+    if not isinstance(conclusion, str):
+        return f"expected the conclusion in words, got {conclusion!r}"
     if len(conclusion.split()) < WORDS:
         return f"the conclusion has {len(conclusion.split())} words; write at least {WORDS}"
-    means = [f"{statistics.mean(scores):.2f}" for scores in (base, change)]
-    if absent := [mean for mean in means if mean not in conclusion]:
-        return f"the conclusion does not quote the mean {absent[0]}; give both means to two digits"
+    quoted = [float(number) for number in re.findall(r"\d*\.\d\d+", conclusion)]
+    for mean in means:
+        if not any(abs(number - mean) <= 0.005 + SLACK for number in quoted):
+            return f"the conclusion does not quote the mean {mean:.2f}; give both means to two digits"
     return None
+
+
+def _scores(given: Any) -> tuple[Any, ...]:
+    """Read one arm's scores, a list, an array or a tensor; a single number is an arm of one seed."""
+    scores = value(given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given)
+    return scores if isinstance(scores, tuple) else (scores,)
 
 
 def _verdict(base: Sequence[float], change: Sequence[float]) -> str:
     """Call a difference real only if it is larger than the larger of the two spreads."""
     gain = statistics.mean(change) - statistics.mean(base)
-    if abs(gain) <= max(max(scores) - min(scores) for scores in (base, change)):
+    if abs(gain) <= max(max(scores) - min(scores) for scores in (base, change)) + SLACK:
         return "not seen"
     return "better" if gain > 0 else "worse"

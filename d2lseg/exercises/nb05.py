@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,17 +21,19 @@ from .verdicts import Fault, call, check, value
 
 
 class _Tiny(nn.Module):
-    """A small model that remembers the most images it was given at once.
+    """A small model that remembers the most images and the most parts that it had to hold at once.
 
     Attributes
     ----------
     largest : int
         The size of the largest batch.
+    waiting, most_waiting : int
+        The number of outputs whose gradient has not been taken, now and at its highest.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.largest = 0
+        self.largest = self.waiting = self.most_waiting = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.score = nn.Conv2d(3, 4, 3, padding=1)
@@ -38,7 +41,16 @@ class _Tiny(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, 4, H, W) for uint8 images (N, 3, H, W)."""
         self.largest = max(self.largest, len(images))
-        return self.score(images / 255)
+        logits = self.score(images / 255)
+        if logits.requires_grad:
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            logits.register_hook(self._done)
+        return logits
+
+    def _done(self, gradient: Tensor) -> None:
+        """Note that the gradient of one output has been taken."""
+        self.waiting -= 1
 
 
 def _parts(sizes: Sequence[int], void: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
@@ -78,6 +90,9 @@ def accumulate(answer: Any) -> Fault:
         want.backward()
         if model.largest > max(sizes):
             return f"{case}: the model got {model.largest} images at once; give it one part at a time"
+        if model.most_waiting > 1:
+            parts_held = f"the graphs of {model.most_waiting} parts were held at once"
+            return f"{case}: {parts_held}; call backward() for each part, before the model sees the next"
         if not math.isclose(got, float(want.detach()), abs_tol=1e-4):
             return f"{case}: expected the mean loss {float(want.detach()):.4f}, got {got:.4f}"
         for name, parameter in whole.named_parameters():
@@ -94,7 +109,7 @@ def disagree(first: Any, second: Any) -> Fault:
     """Check exercise 05.2, two matrices of counts over the same pixels."""
     found = []
     for name, given in (("first", first), ("second", second)):
-        matrix = value(given.tolist() if isinstance(given, Tensor) else given)
+        matrix = value(given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given)
         if not isinstance(matrix, tuple) or [len(row) for row in matrix if isinstance(row, tuple)] != [3] * 3:
             return f"the {name} matrix: expected 3 rows of 3 counts, got {matrix!r}"
         if any(not isinstance(n, int) or n < 0 for row in matrix for n in row):

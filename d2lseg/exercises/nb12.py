@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import random
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -244,11 +246,12 @@ def x32_layer(answer: Any) -> Fault:
 def corner(answer: Any) -> Fault:
     """Check exercise 12.7, a function (seed, epoch, index, rows, columns) -> (row, column)."""
     keys = list(itertools.product((0, 1), range(8), range(110)))
-    state = torch.random.get_rng_state()
+    states = _common_states()
     got = {key: _corner(answer, key) for key in keys}
-    if not torch.equal(state, torch.random.get_rng_state()):
+    if changed := [whose for whose, state in _common_states().items() if state != states[whose]]:
         return (
-            "your function draws from PyTorch's common random numbers, or seeds them, and so changes others"
+            f"your function draws from the common random numbers of {changed[0]}, or seeds them, and so "
+            "changes what others draw; make a generator of its own"
         )
     again = {key: _corner(answer, key) for key in keys[::50]}
     if different := [key for key in again if again[key] != got[key]]:
@@ -262,6 +265,16 @@ def corner(answer: Any) -> Fault:
         one, other = ("seed {}, epoch {}, image {}".format(*key) for key in twins[0])
         return f"{one} and {other} give the same place"
     return _spread_fault([_corner(answer, (7, 0, index), 2, 3) for index in range(300)])
+
+
+def _common_states() -> dict[str, Any]:
+    """Return the states of the generators that all code shares, in a form that can be compared."""
+    numpys: Any = np.random.get_state()
+    return {
+        "PyTorch": bytes(torch.random.get_rng_state().tolist()),
+        "NumPy": (numpys[1].tolist(), *numpys[2:]),
+        "Python": random.getstate(),
+    }
 
 
 def _corner(answer: Any, key: tuple[int, int, int], rows: int = 99_991, columns: int = 99_989) -> Any:

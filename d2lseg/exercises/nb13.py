@@ -98,9 +98,14 @@ def panoptic_quality(answer: Any) -> Fault:
     """Check exercise 13.3, a function (guess, truth) -> panoptic quality of one class."""
     for name, (guess, truth) in MAPS.items():
         want = _quality(guess, truth)
-        got = value(call(answer, guess.clone(), truth.clone()))
-        if not isinstance(got, int | float) or not math.isclose(got, want, abs_tol=1e-4):
-            return f"for {name}: expected {want:.3f}, got {got!r}"
+        try:
+            got = value(call(answer, guess.clone(), truth.clone()))
+        except ZeroDivisionError:
+            return f"for {name}: expected {want:.3f}, but your code divides by zero"
+        if not isinstance(got, int | float):
+            return f"for {name}: expected a number, got {got!r}"
+        if not math.isclose(got, want, abs_tol=1e-4):
+            return f"for {name}: expected {want:.3f}, got {got:.3f}"
     return None
 
 
