@@ -2,6 +2,7 @@ import copy
 import hashlib
 import random
 import re
+import shutil
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -129,16 +130,24 @@ def test_backbone_weights_that_do_not_fit_are_refused(tmp_path):
         backbones.make_backbone("resnet18", tmp_path / "none.pth")
 
 
-@pytest.fixture
-def imagenet(tmp_path, monkeypatch, file_server):
-    """Serve weights under a name with their hash: give their values, their file, and where torch keeps it."""
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory):
+    """Random weights of a ResNet-18, in a file whose name has their hash: give their values and the file."""
     torch.manual_seed(3)
     state = resnet18().state_dict()
+    path = tmp_path_factory.mktemp("random") / "weights.pth"
+    torch.save(state, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return state, path.rename(path.with_name(f"resnet18-{digest}.pth"))
+
+
+@pytest.fixture
+def imagenet(tmp_path, monkeypatch, file_server, random_weights):
+    """Serve weights: give their values, their file, and where torch keeps it."""
+    state, path = random_weights
     folder = tmp_path / "web"
     folder.mkdir()
-    torch.save(state, folder / "weights.pth")
-    digest = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()[:8]
-    served = (folder / "weights.pth").rename(folder / f"resnet18-{digest}.pth")
+    served = Path(shutil.copy(path, folder))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
     monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", file_server(folder) + served.name)
     return state, served, tmp_path / "cache" / "checkpoints" / served.name
@@ -205,14 +214,20 @@ def test_imagenet_without_network_says_how_to_go_on(tmp_path, monkeypatch):
     assert url in str(caught.value) and "--weights FILE" in str(caught.value)
 
 
-@pytest.mark.parametrize(("value", "count"), [(float("nan"), 1), (float("inf"), 2), (-float("inf"), 1)])
-def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value, count):
-    state = resnet18().state_dict()
-    state["fc.weight"][0] = value  # the backbone does not take it, so it does no harm
-    torch.save(state, tmp_path / "weights.pth")
+def test_weights_that_are_not_finite_do_no_harm_in_the_head(tmp_path, random_weights):
+    state, _ = random_weights
+    odd = state["fc.weight"].clone()
+    odd[:3] = torch.tensor([float("nan"), float("inf"), -float("inf")])[:, None]
+    torch.save(state | {"fc.weight": odd}, tmp_path / "weights.pth")
     backbones.make_backbone("resnet18", tmp_path / "weights.pth")
-    state["layer3.1.bn2.running_var"][:count] = value
-    torch.save(state, tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize(("value", "count"), [(float("nan"), 1), (float("inf"), 2), (-float("inf"), 1)])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, random_weights, value, count):
+    state, name = random_weights[0], "layer3.1.bn2.running_var"
+    odd = state[name].clone()
+    odd[:count] = value
+    torch.save(state | {name: odd}, tmp_path / "weights.pth")
     words = rf"weights\.pth: {count} of .*256 .*'layer3\.1\.bn2\.running_var'.* NaN"
     with pytest.raises(ValueError, match=words):
         backbones.make_backbone("resnet18", tmp_path / "weights.pth")

@@ -353,7 +353,7 @@ def _(bench):
 
 @row("image-a-text", ValueError, read_all, names=(IMAGE_A, "format is not known", "Replace"))
 def _(bench):
-    bench.image_a.write_text("no picture")
+    bench.image_a.write_text("no image")
 
 
 @row("image-a-folder", ValueError, read_all, names=(IMAGE_A, "a folder", "move"))
@@ -485,8 +485,8 @@ def _(bench):
 
 
 def mask(bench, array, mode=None, **options):
-    picture = Image.fromarray(array) if mode is None else Image.fromarray(array).convert(mode)
-    picture.save(bench.mask, **{"format": "PNG"} | options)
+    image = Image.fromarray(array) if mode is None else Image.fromarray(array).convert(mode)
+    image.save(bench.mask, **{"format": "PNG"} | options)
 
 
 @row("mask-missing", FileNotFoundError, read_all, names=(MASK, "'train'", DOCTOR))
