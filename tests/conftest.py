@@ -80,6 +80,17 @@ def rates(monkeypatch):
 
 
 @pytest.fixture
+def tiny_backbone(monkeypatch):
+    """Register a tiny backbone, for tests that are not about the backbone, and give its name."""
+    from d2lseg import backbones
+    from tools import mutate
+
+    monkeypatch.setattr(backbones, "BACKBONES", dict(backbones.BACKBONES))
+    mutate.add_tiny_backbone()
+    return mutate.TINY
+
+
+@pytest.fixture
 def file_server():
     """Serve folders on this machine alone: ``file_server(folder)`` gives the URL of the folder."""
     servers = []

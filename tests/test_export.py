@@ -21,9 +21,8 @@ import pytest
 import torch
 from PIL import Image
 
-from d2lseg import backbones, cli, fcn, prediction
+from d2lseg import cli, fcn, prediction
 from d2lseg.cli import export
-from tools import mutate
 
 MISSING = [name for name in export.NEEDED if importlib.util.find_spec(name) is None]
 OLD = [int(n) for n in torch.__version__.split(".")[:2]] < [int(n) for n in export.TESTED.split(".")]
@@ -176,9 +175,7 @@ def test_an_export_that_fails_is_an_error_of_one_line(tmp_path, monkeypatch, cap
 
 @needed
 @pytest.mark.slow
-def test_a_file_that_differs_is_not_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(backbones, "BACKBONES", dict(backbones.BACKBONES))
-    mutate.add_tiny_backbone()  # exported in a second
+def test_a_file_that_differs_is_not_written(tmp_path, monkeypatch, capsys, tiny_backbone):
     whole = export.onnx_file
 
     def other_weights(model, output):
@@ -189,7 +186,7 @@ def test_a_file_that_differs_is_not_written(tmp_path, monkeypatch, capsys):
     path = tmp_path / "model.onnx"
     path.write_text("old")
     monkeypatch.setattr(export, "onnx_file", other_weights)
-    fcn.save(network(backbone=mutate.TINY), tmp_path / "model.pt")
+    fcn.save(network(backbone=tiny_backbone), tmp_path / "model.pt")
     words = ["export", "--checkpoint", str(tmp_path / "model.pt"), "--out", str(path), "--output", "logits"]
     assert cli.main(words) == 1
     assert re.search(r"error: the exported file and PyTorch disagree: logits differ", capsys.readouterr().err)

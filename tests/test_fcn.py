@@ -351,8 +351,8 @@ def test_bad_checkpoints_are_refused(tmp_path, model, capsys):
 OWN = ClassList(("ground", "cup", "pen"), ((0, 0, 0), (1, 2, 3), (250, 5, 6)))
 
 
-def test_a_checkpoint_holds_own_names_and_colours(tmp_path):
-    model = fcn.FCN("8s", 3, classes=OWN)
+def test_a_checkpoint_holds_own_names_and_colours(tmp_path, tiny_backbone):
+    model = fcn.FCN("8s", 3, tiny_backbone, classes=OWN)
     again = fcn.load(fcn.save(model, tmp_path / "model.pt"))
     for one in (model, again):
         assert (one.classes, one.colours, one.colormap) == (OWN.names, OWN.colours, OWN.colours)
@@ -362,22 +362,22 @@ def test_a_checkpoint_holds_own_names_and_colours(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [None, OWN.names, ClassList(OWN.names)])
-def test_without_own_colours_vocs_palette_is_painted(tmp_path, classes):
-    model = fcn.load(fcn.save(fcn.FCN("8s", 3, classes=classes), tmp_path / "model.pt"))
+def test_without_own_colours_vocs_palette_is_painted(tmp_path, tiny_backbone, classes):
+    model = fcn.load(fcn.save(fcn.FCN("8s", 3, tiny_backbone, classes=classes), tmp_path / "model.pt"))
     assert model.classes == (OWN.names if classes else None)
     assert model.colours is None and model.colormap == voc_colormap(3)
 
 
-def test_checkpoints_from_before_the_colours_load(tmp_path):
-    path = fcn.save(fcn.FCN("8s", 3, classes=OWN), tmp_path / "model.pt")
+def test_checkpoints_from_before_the_colours_load(tmp_path, tiny_backbone):
+    path = fcn.save(fcn.FCN("8s", 3, tiny_backbone, classes=OWN), tmp_path / "model.pt")
     content = torch.load(path, weights_only=True)
     del content["colours"]
     torch.save(content, path)
     assert (fcn.load(path).classes, fcn.load(path).colours) == (OWN.names, None)
 
 
-def test_colours_that_do_not_fit_are_refused_with_the_files_name(tmp_path):
-    path = fcn.save(fcn.FCN("8s", 3, classes=OWN), tmp_path / "model.pt")
+def test_colours_that_do_not_fit_are_refused_with_the_files_name(tmp_path, tiny_backbone):
+    path = fcn.save(fcn.FCN("8s", 3, tiny_backbone, classes=OWN), tmp_path / "model.pt")
     content = torch.load(path, weights_only=True)
     torch.save(content | {"colours": [[0, 0, 0]]}, path)
     with pytest.raises(ValueError, match=r"model\.pt: .* 1 different colours for 3 classes"):

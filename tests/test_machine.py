@@ -31,7 +31,8 @@ def test_the_peak_stays_when_memory_is_given_back():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
     full, after, peak = map(int, done.stdout.split())
-    assert abs(full - 2**29) < 2**25 and abs(after) < 2**25 and full <= peak < 2**29 + 2**25
+    about = 2**25  # Linux counts pages in batches
+    assert abs(full - 2**29) < about and abs(after) < about and abs(peak - 2**29) < about
 
 
 @needs_proc

@@ -18,8 +18,7 @@ QUICK = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 @pytest.fixture
-def bench(tmp_path, monkeypatch):
-    monkeypatch.setattr(backbones, "BACKBONES", dict(backbones.BACKBONES))
+def bench(tmp_path, tiny_backbone):
     return mutate.Bench(tmp_path)
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from d2lseg import backbones, fcn, training
+from d2lseg import fcn, training
 from d2lseg.engine import checkpoint
-from tools import mutate
 
 IMAGES = torch.randint(256, (2, 3, 40, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 BATCHES = [(IMAGES, IMAGES[:, 0] % 3)]
@@ -178,12 +177,10 @@ def test_the_checkpoint_of_a_wrapped_model_loads_and_resumes_unwrapped(tmp_path,
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dynamic", [None, True])
-def test_a_compiled_model_gives_the_same_at_any_size(monkeypatch, dynamic):
-    """With a tiny backbone: sizes are the concern of what comes before and after it."""
-    monkeypatch.setattr(backbones, "BACKBONES", dict(backbones.BACKBONES))
-    mutate.add_tiny_backbone()
+def test_a_compiled_model_gives_the_same_at_any_size(tiny_backbone, dynamic):
+    """Sizes are the concern of what comes before and after the backbone."""
     torch.manual_seed(0)
-    model = fcn.FCN8s(3, backbone=mutate.TINY).eval()
+    model = fcn.FCN8s(3, backbone=tiny_backbone).eval()
     for part in (model.score16, model.score8):
         nn.init.normal_(part.weight)  # they begin at zero, and would show no fault
     torch._dynamo.reset()
