@@ -213,6 +213,7 @@ def without_training_mode(step):
     return take
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "lacking"),
     [
