@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             report.write_json(options.json, found)
         if options.figure:
             report.figure(found).savefig(options.figure, dpi=150)
-        print(f"\n{report.machine()}\n\n{report.table(found)}", flush=True)
+        print(f"\n{report.this_machine()}\n\n{report.table(found)}", flush=True)
         for write in () if options.ratios_only else (parts, growth):
             print(f"\n{write(plan, data)}", flush=True)
     say(f"{time.monotonic() - started:.0f} s in total")

@@ -336,7 +336,7 @@ def run(options: argparse.Namespace) -> None:
             return
         pace = files.read_csv(PACE) if options.kept_pace else None
         rows = measure(options.data, names, options.seeds, 60 * options.minutes, kept, pace)
-        print(f"\n{report.machine()}\n\n{table(rows)}")
+        print(f"\n{report.this_machine()}\n\n{table(rows)}")
         if options.figure:
             curves = files.read_csv(kept / "textbook_curve.csv")
             figure(rows, curves).savefig(options.figure, dpi=150)

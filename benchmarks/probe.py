@@ -22,15 +22,13 @@ from torch import Tensor, nn
 from benchmarks import scenes, textbook
 from d2lseg import fcn, prediction, training, voc
 from d2lseg.engine import devices
-
-STATUS = Path("/proc/self/status")
+from tools import machine
 
 
 def peak_memory() -> float:
     """Return the peak memory of this process so far, in MiB."""
-    if STATUS.exists():  # Linux, where getrusage would include the memory of the parent process
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+    if found := machine.peak_memory():
+        return found / 2**20
     import resource  # here, because Windows has none, and the rest of this file runs there
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -79,8 +77,9 @@ def photo(whose: str, height: str, width: str) -> dict[str, float]:
 
 def reset_peak() -> float:
     """Reset the peak memory, where Linux allows it, and return the current one in MiB."""
-    if STATUS.exists():
-        Path("/proc/self/clear_refs").write_text("5")
+    clear_refs = Path("/proc/self/clear_refs")
+    if clear_refs.exists():
+        clear_refs.write_text("5")
     return peak_memory()
 
 

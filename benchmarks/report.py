@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.measures import Measure
 from d2lseg.engine import devices, files
+from tools import machine
 
 
 def machine_class() -> str:
@@ -22,19 +23,13 @@ def machine_class() -> str:
     return "with bf16" if devices.cpu_has_bf16() else "without bf16"
 
 
-def machine() -> str:
+def this_machine() -> str:
     """Describe the machine, the versions and the date of the measurement."""
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # only Linux has this file
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     versions += f", torchvision {torchvision.__version__}"
     threads = torch.get_num_threads()
     today = time.strftime("%d %B %Y").lstrip("0")
-    return f"{processor} ({machine_class()}), {threads} threads, {versions}, {today}"
+    return f"{machine.processor()} ({machine_class()}), {threads} threads, {versions}, {today}"
 
 
 def write_json(path: Path, measures: Mapping[str, Measure]) -> None:

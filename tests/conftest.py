@@ -65,6 +65,32 @@ def same_threads():
 
 
 @pytest.fixture
+def rates(monkeypatch):
+    """Keep the learning rate of each training step."""
+    from d2lseg.engine.progress import Progress  # here, because many tests need none of it
+
+    seen, advance = [], Progress.advance
+
+    def spy(progress, loss, images, rate):
+        seen.append(rate)
+        advance(progress, loss, images, rate)
+
+    monkeypatch.setattr(Progress, "advance", spy)
+    return seen
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch):
+    """Register a tiny backbone, for tests that are not about the backbone, and give its name."""
+    from d2lseg import backbones
+    from tools import mutate
+
+    monkeypatch.setattr(backbones, "BACKBONES", dict(backbones.BACKBONES))
+    mutate.add_tiny_backbone()
+    return mutate.TINY
+
+
+@pytest.fixture
 def file_server():
     """Serve folders on this machine alone: ``file_server(folder)`` gives the URL of the folder."""
     servers = []
@@ -72,7 +98,7 @@ def file_server():
     def serve(folder):
         handler = functools.partial(_QuietHandler, directory=str(folder))
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}/"
 

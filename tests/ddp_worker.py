@@ -19,7 +19,7 @@ SETTINGS = {"device": "cpu", "precision": "float32", "lr": 1e-3}
 
 
 def batch(case, rank):
-    """Make the pictures and labels of one process, with its own share of void."""
+    """Make the images and labels of one process, with its own share of void."""
     g = torch.Generator().manual_seed(10 + rank)
     images = torch.randint(256, (2, 3, 40, 64), dtype=torch.uint8, generator=g)
     labels = torch.randint(21, (2, 40, 64), generator=g)
@@ -53,8 +53,8 @@ def measure(folder, ranks):
     train_iter, val_iter = loaders(folder / "voc", ranks)
     training.set_seed(0)
     found["matrix"] = training.evaluate(fcn.FCN32s(21), val_iter, precision="float32")
-    found["pictures"] = len(val_iter)
-    alone = list(val_iter)[: 1 - ranks.rank]  # one picture for two processes
+    found["images"] = len(val_iter)
+    alone = list(val_iter)[: 1 - ranks.rank]  # one image for two processes
     found["alone"] = training.evaluate(fcn.FCN32s(21), alone, precision="float32")
     model = fcn.FCN32s(21)
     options = SETTINGS | {"epochs": 2, "checkpoint_path": folder / "last.pt"}
@@ -78,7 +78,7 @@ def forever(folder, ranks):
 def fail(folder, ranks):
     """Fail in one process while the other one waits for it."""
     if ranks.rank == 1:
-        raise ValueError("picture 7 is broken")
+        raise ValueError("image 7 is broken")
     distributed.summed(torch.zeros(1))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-PICTURE = """async () => {
+IMAGE = """async () => {
     const image = document.querySelector('.widget-image');
     if (!image || !image.complete) return '';
     const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
@@ -45,18 +45,18 @@ def serve(folder):
 
 
 def shown(page, before):
-    """Wait until the picture differs from an earlier one, and give its SHA-256."""
+    """Wait until the image differs from an earlier one, and give its SHA-256."""
     seconds = LATER if before else FIRST
     for _ in range(seconds * 10):
-        now = page.evaluate(PICTURE)
+        now = page.evaluate(IMAGE)
         if now and hashlib.sha256(bytes.fromhex(now)).hexdigest() != before:
             return hashlib.sha256(bytes.fromhex(now)).hexdigest()
         page.wait_for_timeout(100)
-    raise RuntimeError(f"the picture is still {before or 'missing'} after {seconds} s")
+    raise RuntimeError(f"the image is still {before or 'missing'} after {seconds} s")
 
 
 def held(page):
-    """Run the notebook's last cell, which prints the SHA-256 of the kernel's picture."""
+    """Run the notebook's last cell, which prints the SHA-256 of the kernel's image."""
     page.evaluate("() => { const n = Jupyter.notebook; n.get_cell(n.ncells() - 1).clear_output(); }")
     page.evaluate("() => { const n = Jupyter.notebook; n.get_cell(n.ncells() - 1).execute(); }")
     output = page.locator(".code_cell").last.locator(".output_stdout pre")
@@ -83,13 +83,13 @@ def drive(page, address, controls):
     page.wait_for_function(READY, timeout=FIRST * 1000)
     page.wait_for_timeout(10_000)  # the manager first looks for earlier widgets, and clears outputs
     page.evaluate("() => Jupyter.notebook.execute_all_cells()")
-    seen, picture = [], ""
+    seen, image = [], ""
     for control in [None, *controls]:
         if control:
             use(page, control)
-        picture = shown(page, picture)
+        image = shown(page, image)
         caption = page.locator(".widget-html").first.inner_text()
-        seen.append({"control": control, "browser": picture, "kernel": held(page), "caption": caption})
+        seen.append({"control": control, "browser": image, "kernel": held(page), "caption": caption})
     return seen
 
 

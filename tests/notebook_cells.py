@@ -1,5 +1,6 @@
 """Run the code cells of a notebook without a kernel, so that a test can use what they define."""
 
+import functools
 from pathlib import Path
 
 import matplotlib
@@ -12,14 +13,22 @@ import nbformat
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
+@functools.cache
+def code_cells(name):
+    """Give the source and the tags of each code cell; reading a notebook takes a while."""
+    book = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    return [
+        (cell.source, set(cell.metadata.get("tags", []))) for cell in book.cells if cell.cell_type == "code"
+    ]
+
+
 def cells(name, *tags):
     """Give the source of the code cells that carry one of the tags, or of those without any for ``None``."""
-    book = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     chosen = []
-    for cell in book.cells:
-        own = set(cell.metadata.get("tags", [])) - {"needed", "slide", "fragment"}  # nothing about running it
-        if cell.cell_type == "code" and (own & set(tags) or (not own and None in tags)):
-            chosen.append(cell.source)
+    for source, all_tags in code_cells(name):
+        own = all_tags - {"needed", "slide", "fragment"}  # nothing about running it
+        if own & set(tags) or (not own and None in tags):
+            chosen.append(source)
     return chosen
 
 

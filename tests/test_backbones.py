@@ -1,7 +1,7 @@
-import copy
 import hashlib
 import random
 import re
+import shutil
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -76,7 +76,6 @@ def test_maps_have_the_strides_and_channels_that_the_design_says(name):
 
 def averaging(backbone):
     """Make each layer a plain average, so that a cell's gradient shows all the pixels it looks at."""
-    backbone = copy.deepcopy(backbone)
     for module in list(backbone.modules()):
         for child_name, child in module.named_children():
             if isinstance(child, nn.ReLU6):
@@ -86,6 +85,8 @@ def averaging(backbone):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
         for child_name, child in module.named_children():
             if isinstance(child, nn.MaxPool2d):
                 setattr(module, child_name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
@@ -93,9 +94,11 @@ def averaging(backbone):
 
 
 @pytest.mark.parametrize("name", backbones.BACKBONES)
-def test_cells_look_where_the_design_says(name, vgg):
+def test_cells_look_where_the_design_says(name):
     plan = backbones.design(name)
-    backbone = averaging(vgg[1] if name == "vgg16" else backbones.make_backbone(name))
+    with torch.device("meta"):  # without weights, which would be replaced at once
+        backbone = backbones.make_backbone(name)
+    backbone = averaging(backbone.to_empty(device="cpu"))
     x = torch.ones(1, 3, 1472, 32, requires_grad=True)  # taller than what one cell sees
     for features, stride in zip(
         backbones.feature_maps(backbone, plan.taps, x), backbones.STRIDES, strict=True
@@ -129,16 +132,24 @@ def test_backbone_weights_that_do_not_fit_are_refused(tmp_path):
         backbones.make_backbone("resnet18", tmp_path / "none.pth")
 
 
-@pytest.fixture
-def imagenet(tmp_path, monkeypatch, file_server):
-    """Serve weights under a name with their hash: give their values, their file, and where torch keeps it."""
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory):
+    """Random weights of a ResNet-18, in a file whose name has their hash: give their values and the file."""
     torch.manual_seed(3)
     state = resnet18().state_dict()
+    path = tmp_path_factory.mktemp("random") / "weights.pth"
+    torch.save(state, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return state, path.rename(path.with_name(f"resnet18-{digest}.pth"))
+
+
+@pytest.fixture
+def imagenet(tmp_path, monkeypatch, file_server, random_weights):
+    """Serve weights: give their values, their file, and where torch keeps it."""
+    state, path = random_weights
     folder = tmp_path / "web"
     folder.mkdir()
-    torch.save(state, folder / "weights.pth")
-    digest = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()[:8]
-    served = (folder / "weights.pth").rename(folder / f"resnet18-{digest}.pth")
+    served = Path(shutil.copy(path, folder))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
     monkeypatch.setattr(type(ResNet18_Weights.IMAGENET1K_V1), "url", file_server(folder) + served.name)
     return state, served, tmp_path / "cache" / "checkpoints" / served.name
@@ -205,14 +216,20 @@ def test_imagenet_without_network_says_how_to_go_on(tmp_path, monkeypatch):
     assert url in str(caught.value) and "--weights FILE" in str(caught.value)
 
 
-@pytest.mark.parametrize(("value", "count"), [(float("nan"), 1), (float("inf"), 2), (-float("inf"), 1)])
-def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value, count):
-    state = resnet18().state_dict()
-    state["fc.weight"][0] = value  # the backbone does not take it, so it does no harm
-    torch.save(state, tmp_path / "weights.pth")
+def test_weights_that_are_not_finite_do_no_harm_in_the_head(tmp_path, random_weights):
+    state, _ = random_weights
+    odd = state["fc.weight"].clone()
+    odd[:3] = torch.tensor([float("nan"), float("inf"), -float("inf")])[:, None]
+    torch.save(state | {"fc.weight": odd}, tmp_path / "weights.pth")
     backbones.make_backbone("resnet18", tmp_path / "weights.pth")
-    state["layer3.1.bn2.running_var"][:count] = value
-    torch.save(state, tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize(("value", "count"), [(float("nan"), 1), (float("inf"), 2), (-float("inf"), 1)])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, random_weights, value, count):
+    state, name = random_weights[0], "layer3.1.bn2.running_var"
+    odd = state[name].clone()
+    odd[:count] = value
+    torch.save(state | {name: odd}, tmp_path / "weights.pth")
     words = rf"weights\.pth: {count} of .*256 .*'layer3\.1\.bn2\.running_var'.* NaN"
     with pytest.raises(ValueError, match=words):
         backbones.make_backbone("resnet18", tmp_path / "weights.pth")

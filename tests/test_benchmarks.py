@@ -51,8 +51,8 @@ def test_the_textbooks_dataset_crops_and_standardises(folder):
     image, label = data[0]
     assert image.shape == (3, 64, 64) and label.shape == (64, 64) and label.dtype == torch.int64
     whole = torch.nn.functional.unfold(data.images[0][None], (64, 64)).view(3, 64, 64, -1)
-    assert (whole == image[..., None]).all(0).all(0).all(0).any(), "a crop is a part of its picture"
-    assert len(textbook.InMemory(folder, "train", (71, 64))) == 0, "small pictures are left out"
+    assert (whole == image[..., None]).all(0).all(0).all(0).any(), "a crop is a part of its image"
+    assert len(textbook.InMemory(folder, "train", (71, 64))) == 0, "small images are left out"
 
 
 def test_both_models_compute_the_same_where_the_textbooks_has_no_bias():
@@ -94,7 +94,7 @@ def test_the_textbooks_accuracy_is_that_of_the_confusion_matrix():
     assert textbook.evaluate(model, batches) == pytest.approx(metrics.scores(matrix).pixel_acc)
 
 
-STEP = (2, (32, 64))  # pictures, and their height and width
+STEP = (2, (32, 64))  # images, and their height and width
 
 
 def textbook_loss(model, images, labels):
@@ -213,6 +213,7 @@ def without_training_mode(step):
     return take
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "lacking"),
     [
@@ -251,7 +252,7 @@ def test_turns_alternate_and_the_first_does_not_count(monkeypatch):
 
 def test_ratios_say_how_much_better_ours_is():
     time = measures.Measure("a step", "s", (4.0, 6.0, 2.0), (2.0, 2.0, 2.0), 2, 3)
-    speed = measures.Measure("a loader", "pictures/s", (10.0,), (25.0,), 2, 3, throughput=True)
+    speed = measures.Measure("a loader", "images/s", (10.0,), (25.0,), 2, 3, throughput=True)
     over = measures.Measure("over the backbone", "s", (1.0,), (1.3,), 1.25, 1.1, overhead=True)
     assert time.ratios == [2.0, 3.0, 1.0] and time.ratio == 2.0 and time.reached
     assert speed.ratio == 2.5 and speed.reached
@@ -296,7 +297,7 @@ def absent(cells, printed):
 
 
 @pytest.mark.slow
-def test_a_quick_run_prints_all_measures_and_writes_their_ratios_and_a_picture(tmp_path, capsys, monkeypatch):
+def test_a_quick_run_prints_all_measures_and_writes_their_ratios_and_a_figure(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measures, "in_process", lambda *_: {"seconds": 1.0, "mib": 2.0})
     monkeypatch.setattr(measures.gc, "collect", lambda: None)  # makes times steady, and a test slow
     runs, parts = remember(monkeypatch, benchmarks, "run"), remember(monkeypatch, measures, "parts")

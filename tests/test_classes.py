@@ -176,7 +176,7 @@ def test_images_may_be_png_or_jpeg(tmp_path, suffix):
 
 @pytest.mark.slow
 def test_255_own_classes_go_from_a_folder_to_figures(tmp_path):
-    """RGB masks in own colours, PNG pictures of odd sizes: trained, scored, saved, predicted and drawn."""
+    """RGB masks in own colours, PNG images of odd sizes: trained, scored, saved, predicted and drawn."""
     own = ClassList(tuple(f"kind {i}" for i in range(255)), classes.voc_colormap(255)[::-1])
     for name in ("a", "b", "c"):
         path = tmp_path / "JPEGImages" / f"{name}.png"

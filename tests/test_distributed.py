@@ -91,12 +91,12 @@ def test_scores_equal_those_of_one_process_exactly(run, found):
     training.set_seed(0)
     _, val_iter = voc.load_data_voc(run[0] / "voc", 2, (32, 48))
     matrix = training.evaluate(fcn.FCN32s(21), val_iter, precision="float32")
-    assert [result["pictures"] for result in found] == [2, 1] and len(val_iter) == 3
+    assert [result["images"] for result in found] == [2, 1] and len(val_iter) == 3
     assert all(torch.equal(result["matrix"], matrix) for result in found)
 
 
 @pytest.mark.slow
-def test_a_process_without_a_picture_gets_the_scores_of_the_others(found):
+def test_a_process_without_an_image_gets_the_scores_of_the_others(found):
     first, second = (result["alone"] for result in found)
     assert torch.equal(first, second) and first.sum() > 0
 
@@ -164,7 +164,7 @@ def test_a_killed_process_ends_the_job_and_leaves_the_checkpoint(tmp_path):
 def test_an_error_in_one_process_ends_the_job_with_its_words(tmp_path):
     process = torchrun("fail", tmp_path)
     printed, _ = process.communicate(timeout=120)
-    assert process.returncode != 0 and "picture 7 is broken" in printed
+    assert process.returncode != 0 and "image 7 is broken" in printed
 
 
 def test_outside_torchrun_there_is_one_process():

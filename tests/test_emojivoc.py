@@ -21,9 +21,9 @@ few = settings(deadline=None, max_examples=20)
 
 
 @pytest.fixture(scope="module")
-def full_set(tmp_path_factory):
-    """The whole default set, drawn once."""
-    return emojivoc.prepare(tmp_path_factory.mktemp("full"))
+def full_set(session_data):
+    """The whole default set, drawn once for all test files."""
+    return emojivoc.prepare(session_data)
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def neighbours(label):
 @pytest.mark.parametrize("style", emojivoc.STYLES)
 def test_every_class_has_a_sprite_in_every_style(style):
     for name in voc.VOC_CLASSES[1:]:
-        picture = emojivoc.sprite(style, name)
-        assert picture.mode == "RGBA" and max(picture.size) <= 256
-        assert (np.asarray(picture.getchannel("A")) >= emojivoc.OPAQUE).mean() > 0.15
+        image = emojivoc.sprite(style, name)
+        assert image.mode == "RGBA" and max(image.size) <= 256
+        assert (np.asarray(image.getchannel("A")) >= emojivoc.OPAQUE).mean() > 0.15
 
 
 def test_sprites_come_with_their_notice():

@@ -57,13 +57,19 @@ def test_each_solution_has_a_test():
     assert set(untagged_after_solutions()) == {asked(source) for source in cells(NAME, "exercise")}
 
 
-@pytest.mark.parametrize("name", sorted(untagged_after_solutions()))
-def test_the_test_of_a_solution_fails_on_the_broken_code(name, planted):
+@pytest.fixture(scope="module")
+def beginning():
+    """What the first two cells of the solutions define: the imports and the scenes."""
     names = {}
-    for source in cells(f"solutions/{NAME}", None)[:2]:  # the imports and the scenes
+    for source in cells(f"solutions/{NAME}", None)[:2]:
         exec(source, names)
+    return names
+
+
+@pytest.mark.parametrize("name", sorted(untagged_after_solutions()))
+def test_the_test_of_a_solution_fails_on_the_broken_code(name, planted, beginning):
     with pytest.raises((AssertionError, IndexError, ZeroDivisionError)):
-        exec(untagged_after_solutions()[name], names | {name: planted[name]})
+        exec(untagged_after_solutions()[name], beginning | {name: planted[name]})
 
 
 # --- 12.1 to 12.4: reading, cropping, standardising ---------------------------------------------------------

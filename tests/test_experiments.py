@@ -194,6 +194,7 @@ def test_comparisons_are_kept_as_matrices_and_resume(small_comparisons, monkeypa
     assert trained == [(name, 1) for name in experiments.COMPARISONS], "seed 0 is kept already"
 
 
+@pytest.mark.slow
 def test_own_data_is_the_dataset_of_notebook_11(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "PLACES", 6)
     monkeypatch.setattr(experiments, "OWN_PLACES", (2, 4))

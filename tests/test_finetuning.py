@@ -1,9 +1,9 @@
 """Training as people do it: from one's own network with other classes, for longer, keeping the best."""
 
 import csv
+import functools
 import json
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +79,11 @@ def started(called, folder, out, *more):
 # ------------------------------------------------------------------ weights of another network
 
 
-def filled(variant="8s", names=OWN, **options):
+@functools.cache
+def filled(variant="8s"):
     """A network whose every tensor is told apart from that of a new one."""
     torch.manual_seed(1)
-    model = fcn.FCN(variant, len(names), classes=names, **options)
+    model = fcn.FCN(variant, len(OWN), classes=OWN)
     for tensor in model.state_dict().values():
         tensor += 0.25 if tensor.is_floating_point() else 1
     return model
@@ -303,7 +304,8 @@ def everything_frozen():
 
 
 @pytest.mark.parametrize(
-    "groups", [lambda model: None, fcn.parameter_groups, partial(fcn.parameter_groups, backbone_lr=1)]
+    "groups",
+    [lambda model: None, fcn.parameter_groups, functools.partial(fcn.parameter_groups, backbone_lr=1)],
 )
 def test_a_model_that_is_all_frozen_is_refused(groups):
     model, batches = everything_frozen(), [(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), None)]
@@ -425,17 +427,8 @@ class Scale(nn.Module):
         return images / 255
 
 
-def test_a_longer_run_goes_on_where_the_schedule_of_the_longer_run_is(tmp_path, monkeypatch):
+def test_a_longer_run_goes_on_where_the_schedule_of_the_longer_run_is(tmp_path, rates):
     """After 2 of 2 epochs, epoch 3 of 4 begins with the rate that a run of 4 epochs has there."""
-    from d2lseg.engine.progress import Progress
-
-    rates, advance = [], Progress.advance
-
-    def spy(progress, loss, images, rate):
-        rates.append(rate)
-        advance(progress, loss, images, rate)
-
-    monkeypatch.setattr(Progress, "advance", spy)
     options = PLAIN | {"lr": 0.5, "checkpoint_path": tmp_path / "last.pt", "resume": True, "schedule": "poly"}
     training.train(tiny(), BATCHES, epochs=2, **options)
     history = training.train(tiny(), BATCHES, epochs=4, **options)

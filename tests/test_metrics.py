@@ -144,7 +144,7 @@ def test_band_is_that_of_a_naive_loop(seed, width, shape, labels, dtype):
     label = torch.tensor(labels, dtype=dtype)[torch.randint(len(labels), shape, generator=g)]
     before, band = label.clone(), metrics.boundary_band(label, width)
     assert band.dtype == torch.bool and torch.equal(label, before)
-    # a batch is its images one by one: a neighbour in the batch is no neighbour in the picture
+    # a batch is its images one by one: a neighbour in the batch is no neighbour in the image
     assert torch.equal(band, torch.stack([naive_band(image, width) for image in label]))
     assert torch.equal(metrics.boundary_band(label[0], width), band[0])
 

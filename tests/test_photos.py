@@ -163,6 +163,7 @@ def test_train_score_and_pack_by_the_command_line(photo_folder, tmp_path, quick,
     assert (tmp_path / "out" / "seed1.pt").stat().st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn_from_the_shipped_weights(tmp_path, shipped):
     path = photos.draw(shipped, tmp_path / "photos.jpg")
     with Image.open(path) as figure:

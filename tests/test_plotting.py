@@ -90,8 +90,8 @@ def test_show_comparison_draws_each_model_in_its_own_row():
     axes = plotting.show_comparison([IMAGE], guesses, [LABEL])
     assert [ax.get_ylabel() for ax in axes[:, 0]] == ["image", "32s", "8s", "truth"]
     shown = [ax.images[0].get_array() for ax in axes[:, 0]]
-    for picture, label in zip(shown[1:], (LABEL * 0 + 8, LABEL * 0, LABEL), strict=True):
-        assert np.array_equal(picture, plotting.to_numpy(plotting.overlay(IMAGE, label, 0.75)))
+    for image, label in zip(shown[1:], (LABEL * 0 + 8, LABEL * 0, LABEL), strict=True):
+        assert np.array_equal(image, plotting.to_numpy(plotting.overlay(IMAGE, label, 0.75)))
     assert legend_texts(axes[0, 0].figure) == ["cat", "person", "void"]
 
 

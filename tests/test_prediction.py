@@ -26,7 +26,7 @@ class Pointwise(nn.Module):
         return self.dropout(self.layer(images / 255))
 
 
-def image(height, width, seed=0):
+def noise(height, width, seed=0):
     g = torch.Generator().manual_seed(seed)
     return torch.randint(256, (3, height, width), dtype=torch.uint8, generator=g)
 
@@ -72,13 +72,13 @@ def uneven():
     return Uneven()
 
 
-def averaged(model, picture, tile, overlap, window):
+def averaged(model, image, tile, overlap, window):
     """Tiles by the book: all logits, all weights, pixel by pixel one division at the end."""
-    height, width = picture.shape[1:]
+    height, width = image.shape[1:]
     total, weights = torch.zeros(5, height, width, dtype=torch.float64), torch.zeros(height, width)
     for top in prediction.tile_starts(height, tile[0], overlap):
         for left in prediction.tile_starts(width, tile[1], overlap):
-            logits = prediction.predict_logits(model, picture[:, top : top + tile[0], left : left + tile[1]])
+            logits = prediction.predict_logits(model, image[:, top : top + tile[0], left : left + tile[1]])
             for y, x in itertools.product(*map(range, logits.shape[1:])):
                 weight = 1.0
                 if window == "smooth":  # the distance to the nearest side of the tile, before it is cut
@@ -102,22 +102,22 @@ TILINGS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     st.integers(1, 5),
 )
 def test_tiles_are_averaged_as_by_the_book(uneven, height, width, tiling, window, batch_size):
-    picture, (tile, overlap) = image(height, width), tiling
+    image, (tile, overlap) = noise(height, width), tiling
     options = {"window": window, "batch_size": batch_size, "stride": 1}
-    tiled = prediction.tiled_logits(uneven, picture, tile, overlap, **options)
+    tiled = prediction.tiled_logits(uneven, image, tile, overlap, **options)
     assert tiled.dtype == torch.float32 and tiled.shape == (5, height, width)
-    torch.testing.assert_close(tiled, averaged(uneven, picture, tile, overlap, window), atol=1e-5, rtol=1e-5)
-    labels = prediction.predict_tiled(uneven, picture, tile, overlap, **options)
+    torch.testing.assert_close(tiled, averaged(uneven, image, tile, overlap, window), atol=1e-5, rtol=1e-5)
+    labels = prediction.predict_tiled(uneven, image, tile, overlap, **options)
     assert labels.dtype == torch.uint8 and torch.equal(labels.long(), tiled.max(dim=0).indices)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(8, 40), st.integers(8, 40), st.integers(0, 7))
 def test_tiled_logits_of_a_pointwise_model_equal_the_whole_image(pointwise, height, width, th, tw, overlap):
-    picture = image(height, width)
-    whole = prediction.predict_logits(pointwise, picture)
+    image = noise(height, width)
+    whole = prediction.predict_logits(pointwise, image)
     for window in prediction.WINDOWS:
-        tiled = prediction.tiled_logits(pointwise, picture, (th, tw), overlap, window, stride=1)
+        tiled = prediction.tiled_logits(pointwise, image, (th, tw), overlap, window, stride=1)
         torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=1e-5)
 
 
@@ -134,14 +134,12 @@ def test_weights_are_positive_and_sum_to_one(size, tile, data, window):
 
 
 def test_the_smooth_window_is_the_blend_of_exercise_06_4(uneven):
-    picture = image(6, 20)
-    left, right = (
-        prediction.predict_logits(uneven, picture[..., part]) for part in (slice(12), slice(8, 20))
-    )
+    image = noise(6, 20)
+    left, right = (prediction.predict_logits(uneven, image[..., part]) for part in (slice(12), slice(8, 20)))
     weight = (torch.arange(4) + 0.5) / 4
     middle = (1 - weight) * left[..., 8:] + weight * right[..., :4]
     want = torch.cat([left[..., :8], middle, right[..., 4:]], dim=-1)
-    got = prediction.tiled_logits(uneven, picture, (6, 12), 4, "smooth", stride=1)
+    got = prediction.tiled_logits(uneven, image, (6, 12), 4, "smooth", stride=1)
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
 
 
@@ -154,23 +152,23 @@ def test_tiles_of_one_size_in_a_band_go_together(uneven, batch_size, row, wide):
     """Bands lie across the image: its rows of tiles where it is tall, its columns where it is wide."""
     uneven.seen.clear()
     shape = (22, 27) if wide else (27, 22)
-    prediction.predict_tiled(uneven, image(*shape), (4, 4), 0, batch_size=batch_size, stride=1)
+    prediction.predict_tiled(uneven, noise(*shape), (4, 4), 0, batch_size=batch_size, stride=1)
     sizes = [(n, 3, along, across) for along in [4] * 6 + [3] for n, across in row]
     assert uneven.seen == [(n, c, w, h) if wide else (n, c, h, w) for n, c, h, w in sizes]
 
 
 def test_one_tile_is_the_whole_image():
     torch.manual_seed(0)
-    model, picture = fcn.FCN32s(4), image(50, 75)
-    whole = prediction.predict_logits(model, picture)
-    assert torch.equal(prediction.predict(model, picture).long(), whole.argmax(dim=0))
+    model, image = fcn.FCN32s(4), noise(50, 75)
+    whole = prediction.predict_logits(model, image)
+    assert torch.equal(prediction.predict(model, image).long(), whole.argmax(dim=0))
     for options in (
         {},
         {"tile": (64, 96), "overlap": 32},
         {"tile": (96, 96), "window": "smooth", "overlap": 0},
     ):
-        assert torch.equal(prediction.tiled_logits(model, picture, **options), whole)
-        assert torch.equal(prediction.predict_tiled(model, picture, **options).long(), whole.argmax(dim=0))
+        assert torch.equal(prediction.tiled_logits(model, image, **options), whole)
+        assert torch.equal(prediction.predict_tiled(model, image, **options).long(), whole.argmax(dim=0))
 
 
 def test_logits_are_averaged_not_classes():
@@ -187,7 +185,7 @@ def test_logits_are_averaged_not_classes():
             logits[:, 0 if wide else 1] = 1.0 if wide else 3.0
             return logits
 
-    merged = prediction.tiled_logits(ByWidth(), image(4, 7), (4, 6), 2, stride=1)  # tiles 0..5 and 4..6
+    merged = prediction.tiled_logits(ByWidth(), noise(4, 7), (4, 6), 2, stride=1)  # tiles 0..5 and 4..6
     assert merged[:, 0].tolist() == [[1, 1, 1, 1, 0.5, 0.5, 0], [0, 0, 0, 0, 1.5, 1.5, 3]]
 
 
@@ -210,7 +208,7 @@ def lively(variant, geometry):
 
 
 def margins(size, tile, overlap):
-    """How far each pixel lies inside all tiles that cover it; the picture's own end is no side of a tile."""
+    """How far each pixel lies inside all tiles that cover it; the image's own end is no side of a tile."""
     margin = torch.full((size,), size)
     for start in prediction.tile_starts(size, tile, overlap):
         for pixel in range(start, min(start + tile, size)):
@@ -225,32 +223,32 @@ def margins(size, tile, overlap):
     ("variant", "geometry"), [("32s", "textbook"), ("8s", "textbook"), ("8s", "corrected")]
 )
 def test_far_from_the_sides_of_tiles_the_logits_are_those_of_the_whole(variant, geometry):
-    model, picture = lively(variant, geometry), image(600, 905)  # neither is a multiple of 32
+    model, image = lively(variant, geometry), noise(600, 905)  # neither is a multiple of 32
     tile, overlap = (512, 608), 64
     margin = torch.minimum(margins(600, tile[0], overlap)[:, None], margins(905, tile[1], overlap))
     assert (margin >= 250).sum() > 100_000
-    whole = prediction.predict_logits(model, picture)
+    whole = prediction.predict_logits(model, image)
     for window in prediction.WINDOWS:
-        tiled = prediction.tiled_logits(model, picture, tile, overlap, window)
+        tiled = prediction.tiled_logits(model, image, tile, overlap, window)
         difference = (whole - tiled).abs().amax(dim=0)
         assert difference[margin >= 250].max() < 1e-4
         # the proof that this can fail: near the sides of a tile its zero padding is seen
         assert difference[margin < 100].max() > 0.05
 
 
-def test_cells_off_the_grid_see_another_picture():
+def test_cells_off_the_grid_see_another_image():
     """Why the last tile is cut and not moved back: 16 pixels further on the logits are others everywhere."""
-    model, picture = lively("32s", "textbook"), image(64, 800)
-    whole, moved = (prediction.predict_logits(model, picture[..., start:]) for start in (0, 16))
+    model, image = lively("32s", "textbook"), noise(64, 800)
+    whole, moved = (prediction.predict_logits(model, image[..., start:]) for start in (0, 16))
     difference = (whole[..., 300:] - moved[..., 284:]).abs().amax(dim=0)
     assert difference.median() > 0.05
-    on_grid = prediction.predict_logits(model, picture[..., 32:])
+    on_grid = prediction.predict_logits(model, image[..., 32:])
     assert (whole[..., 300:] - on_grid[..., 268:]).abs().max() < 1e-4
 
 
 def test_predict_leaves_no_gradient_and_restores_the_mode(pointwise):
     pointwise.train()  # with dropout on, two predictions would differ
-    first, second = (prediction.predict_logits(pointwise, image(9, 11)) for _ in range(2))
+    first, second = (prediction.predict_logits(pointwise, noise(9, 11)) for _ in range(2))
     assert pointwise.training and torch.equal(first, second) and not first.requires_grad
     assert first.dtype == torch.float32 and first.shape == (5, 9, 11)
 
@@ -295,7 +293,7 @@ def test_bad_overlap_is_refused(overlap):
 def test_options_that_do_not_fit_are_named(pointwise, options, words):
     for function in (prediction.predict_tiled, prediction.tiled_logits):
         with pytest.raises(ValueError, match=words):
-            function(pointwise, image(9, 9), **options)
+            function(pointwise, noise(9, 9), **options)
 
 
 class Wrong(nn.Module):
@@ -322,7 +320,7 @@ def test_a_model_that_gives_no_logits_is_refused(change, words):
     for function in (prediction.predict, prediction.predict_tiled):
         model = Wrong(change).train()
         with pytest.raises(ValueError, match=words):
-            function(model, image(9, 11))
+            function(model, noise(9, 11))
         assert model.training and not torch.is_inference_mode_enabled()
         assert not torch.is_autocast_enabled("cpu")
 
@@ -332,10 +330,10 @@ def test_a_model_that_gives_no_logits_is_refused(change, words):
 
 @pytest.mark.parametrize("function", [prediction.predict_logits, prediction.tiled_logits])
 def test_a_lower_precision_is_used_where_it_is_asked_for(function):
-    model, picture = lively("32s", "textbook"), image(64, 96)
-    full = function(model, picture)
-    assert torch.equal(function(model, picture, precision="float32"), full)
-    half = function(model, picture, precision="bf16")
+    model, image = lively("32s", "textbook"), noise(64, 96)
+    full = function(model, image)
+    assert torch.equal(function(model, image, precision="float32"), full)
+    half = function(model, image, precision="bf16")
     assert half.dtype == torch.float32 and 0 < (half - full).abs().max() < 0.1 * full.abs().max()
 
 
@@ -349,35 +347,33 @@ def test_half_precision_logits_are_averaged_in_float32():
             value = 1.0 if images.shape[-1] == 6 else 1 + 2**-7  # neighbours in bf16
             return torch.full((1, 2, *images.shape[-2:]), value, dtype=torch.bfloat16)
 
-    merged = prediction.tiled_logits(Half(), image(4, 7), (4, 6), 2, stride=1)
+    merged = prediction.tiled_logits(Half(), noise(4, 7), (4, 6), 2, stride=1)
     assert merged[0, 0, 4] == 1 + 2**-8
 
 
 def test_the_bar_counts_tiles_where_it_is_asked_for(pointwise, capsys):
-    prediction.predict_tiled(pointwise, image(70, 70), (32, 32), 0)
+    prediction.predict_tiled(pointwise, noise(70, 70), (32, 32), 0)
     assert capsys.readouterr() == ("", "")
-    prediction.predict_tiled(pointwise, image(70, 70), (32, 32), 0, live=True)
+    prediction.predict_tiled(pointwise, noise(70, 70), (32, 32), 0, live=True)
     assert "9/9" in capsys.readouterr().err
 
 
+ROOT = Path(__file__).resolve().parent.parent
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 
 MEASURE = """
 import sys, torch
 from d2lseg import fcn, prediction, voc
 from d2lseg.engine import devices
-
-def memory(line):
-    "MiB: VmRSS now, VmHWM at most so far."
-    return int(open("/proc/self/status").read().split(line + ":")[1].split()[0]) / 1024
+from tools import machine
 
 torch.manual_seed(0)
 model, precision = fcn.FCN32s().eval(), devices.best_precision("cpu")
-before = memory("VmRSS")
+before = machine.held_memory()
 image = voc.read_image(sys.argv[1])
 for call in sys.argv[2:]:
     shape = tuple(eval(call).shape)
-    print(*shape, memory("VmHWM") - before)
+    print(*shape, (machine.peak_memory() - before) / 2**20)
 """
 
 
@@ -386,23 +382,23 @@ def peaks(path, *calls):
     # one thread: with more, all of them wait where other processes keep a core busy
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", MEASURE, str(path), *calls]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     rows = [line.split() for line in run.stdout.splitlines()]
     return [(tuple(map(int, shape)), float(peak)) for *shape, peak in rows]
 
 
 def photo(path, height, width):
-    """Write a picture that is quickly written and read: a smooth one."""
-    small = Image.fromarray(image(height // 100, width // 100).permute(1, 2, 0).numpy())
+    """Write an image that is quickly written and read: a smooth one."""
+    small = Image.fromarray(noise(height // 100, width // 100).permute(1, 2, 0).numpy())
     small.resize((width, height), Image.Resampling.BICUBIC).save(path)
     return path
 
 
 @pytest.mark.slow
 @needs_proc
-def test_the_logits_of_the_whole_picture_never_exist(tmp_path):
-    """A tall picture: 84 bytes x 4.8 million are 385 MiB of logits, and those of a row of tiles 16 MiB."""
+def test_the_logits_of_the_whole_image_never_exist(tmp_path):
+    """A tall image: 84 bytes x 4.8 million are 385 MiB of logits, and those of a row of tiles 16 MiB."""
     tall = photo(tmp_path / "tall.jpg", 6000, 800)
     options = "(model, image, (256, 800), 64, precision=precision)"
     streamed, held = peaks(tall, f"prediction.predict_tiled{options}", f"prediction.tiled_logits{options}")

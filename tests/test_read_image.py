@@ -24,7 +24,7 @@ SIXTEEN = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
 
 def read(path):
-    """Read a picture as numpy has it, (H, W, 3)."""
+    """Read an image as numpy has it, (H, W, 3)."""
     image = voc.read_image(path)
     assert image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == 3 and image.is_contiguous()
     return image.permute(1, 2, 0).numpy()
@@ -69,9 +69,9 @@ def test_the_tensor_can_be_written_to_and_shared(tmp_path):
 
 @pytest.mark.parametrize("mode", ["1", "L"])
 def test_grey_and_black_and_white_become_three_equal_channels(tmp_path, mode):
-    picture = Image.fromarray(PIXELS).convert(mode)
-    picture.save(tmp_path / "grey.png")
-    grey = np.asarray(picture.convert("L"))
+    image = Image.fromarray(PIXELS).convert(mode)
+    image.save(tmp_path / "grey.png")
+    grey = np.asarray(image.convert("L"))
     assert np.array_equal(read(tmp_path / "grey.png"), np.stack([grey] * 3, axis=2))
 
 
@@ -81,29 +81,29 @@ def test_what_is_transparent_lies_on_white(tmp_path, mode, suffix):
     if mode == "LA" and suffix == "webp":
         pytest.skip("WebP has no grey")
     colour = Image.fromarray(PIXELS).convert(mode.rstrip("A"))
-    picture = colour.copy()
-    picture.putalpha(Image.fromarray(ALPHA))
-    picture.save(tmp_path / f"a.{suffix}", **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+    image = colour.copy()
+    image.putalpha(Image.fromarray(ALPHA))
+    image.save(tmp_path / f"a.{suffix}", **({"lossless": True, "exact": True} if suffix == "webp" else {}))
     got, want = read(tmp_path / f"a.{suffix}"), on_white(np.asarray(colour.convert("RGB")), ALPHA)
     assert np.abs(got - want).max() <= 0.51
     assert (got[0] == 255).all() and np.array_equal(got[1], np.asarray(colour.convert("RGB"))[1])
 
 
 def test_palettes_are_looked_up(tmp_path):
-    picture = Image.fromarray(PIXELS).convert("P", palette=Image.Palette.ADAPTIVE)
-    picture.save(tmp_path / "p.png")
-    assert np.array_equal(read(tmp_path / "p.png"), np.asarray(picture.convert("RGB")))
+    image = Image.fromarray(PIXELS).convert("P", palette=Image.Palette.ADAPTIVE)
+    image.save(tmp_path / "p.png")
+    assert np.array_equal(read(tmp_path / "p.png"), np.asarray(image.convert("RGB")))
 
 
 def test_palettes_with_transparent_entries_lie_on_white(tmp_path):
-    picture = Image.fromarray((np.arange(70) % 3).astype(np.uint8).reshape(7, 10))
-    picture.putpalette([200, 10, 20, 30, 180, 40, 50, 60, 220])
-    picture.save(tmp_path / "p.png", transparency=b"\x00\x80\xff")
+    image = Image.fromarray((np.arange(70) % 3).astype(np.uint8).reshape(7, 10))
+    image.putpalette([200, 10, 20, 30, 180, 40, 50, 60, 220])
+    image.save(tmp_path / "p.png", transparency=b"\x00\x80\xff")
     table = on_white(np.array([[200, 10, 20], [30, 180, 40], [50, 60, 220]]), [0, 128, 255])
-    assert np.abs(read(tmp_path / "p.png") - table[np.asarray(picture)]).max() <= 0.51
-    picture.save(tmp_path / "p.gif", transparency=1)
+    assert np.abs(read(tmp_path / "p.png") - table[np.asarray(image)]).max() <= 0.51
+    image.save(tmp_path / "p.gif", transparency=1)
     table = np.array([[200, 10, 20], [255, 255, 255], [50, 60, 220]])
-    assert np.array_equal(read(tmp_path / "p.gif"), table[np.asarray(picture)])
+    assert np.array_equal(read(tmp_path / "p.gif"), table[np.asarray(image)])
 
 
 def test_a_colour_named_transparent_becomes_white(tmp_path):
@@ -208,7 +208,7 @@ def test_print_colours_are_those_of_another_decoder(printed):
 # ------------------------------------------------------------------ upright
 
 
-STORED = {  # how each orientation stores an upright picture: row 0 and column 0 of the file hold these sides
+STORED = {  # how each orientation stores an upright image: row 0 and column 0 of the file hold these sides
     1: lambda a: a,  # top, left
     2: lambda a: a[:, ::-1],  # top, right
     3: lambda a: a[::-1, ::-1],  # bottom, right
@@ -248,9 +248,9 @@ def test_every_orientation_is_turned_upright(tmp_path, orientation, kind):
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16"])
 def test_other_modes_are_turned_too(tmp_path, mode):
     grey = Image.fromarray(SIXTEEN[:7, :10] * 300)
-    picture = grey if mode == "I;16" else Image.fromarray(PIXELS).convert(mode)
-    picture.save(tmp_path / "straight.png")
-    picture.save(tmp_path / "turned.png", exif=noted(6))
+    image = grey if mode == "I;16" else Image.fromarray(PIXELS).convert(mode)
+    image.save(tmp_path / "straight.png")
+    image.save(tmp_path / "turned.png", exif=noted(6))
     assert np.array_equal(read(tmp_path / "turned.png"), np.rot90(read(tmp_path / "straight.png"), k=-1))
 
 
@@ -274,11 +274,11 @@ def test_exif_data_that_cannot_be_written_again_do_no_harm(tmp_path):
     assert np.array_equal(read(tmp_path / "photo.webp"), np.rot90(PIXELS, k=-1))
 
 
-# ------------------------------------------------------------------ several pictures in a file
+# ------------------------------------------------------------------ several images in a file
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif", "mpo"])
-def test_the_first_of_several_pictures_is_read(tmp_path, suffix):
+def test_the_first_of_several_images_is_read(tmp_path, suffix):
     first, second = (Image.new("RGB", (16, 16), colour) for colour in ((200, 0, 0), (0, 0, 200)))
     first.save(tmp_path / f"many.{suffix}", save_all=True, append_images=[second])
     assert Image.open(tmp_path / f"many.{suffix}").n_frames == 2
@@ -333,7 +333,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
         os.seteuid(user)
 
 
-def test_a_very_large_picture_is_refused_and_a_large_one_is_not(tmp_path, monkeypatch):
+def test_a_very_large_image_is_refused_and_a_large_one_is_not(tmp_path, monkeypatch):
     Image.fromarray(PIXELS).save(tmp_path / "large.png")  # 70 pixels
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     with pytest.warns(Image.DecompressionBombWarning):
@@ -355,8 +355,8 @@ def test_memory_that_runs_out_is_not_the_files_fault(tmp_path, monkeypatch):
 
 def encoded(suffix):
     file = io.BytesIO()
-    picture = Image.fromarray(np.kron(PIXELS, np.ones((4, 4, 1), np.uint8)))
-    picture.save(file, format={"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper()), exif=noted(6))
+    image = Image.fromarray(np.kron(PIXELS, np.ones((4, 4, 1), np.uint8)))
+    image.save(file, format={"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper()), exif=noted(6))
     return file.getvalue()
 
 
@@ -386,7 +386,7 @@ def test_a_damaged_file_is_read_or_refused_by_name(tmp_path_factory, suffix, dat
     path = tmp_path_factory.getbasetemp() / f"damaged.{suffix}"
     path.write_bytes(content[:end])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # damage can make a picture of gigabytes
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # damage can make an image of gigabytes
         try:
             assert read(path).size > 0
         except ValueError as error:

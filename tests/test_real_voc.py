@@ -54,15 +54,15 @@ def test_masks_survive_the_way_through_their_colours(folder):
 
 
 def test_crops_are_cut_from_image_and_mask_alike(folder):
-    """The label rides along as a colour; no label is 104, so padding is told from picture by its blue."""
+    """The label rides along as a colour; no label is 104, so padding is told from the image by its blue."""
     for image, label in zip(*voc.read_voc_images(folder, "train"), strict=True):
         marked = torch.stack((image[0], image[1], label))
         for height, width in ((320, 480), (352, 480), (400, 512)):
             crop, crop_label = voc.voc_rand_crop(marked, label, height, width)
-            picture = crop[2] != voc.MEAN_COLOR[2]
-            assert picture.sum() == min(height, label.shape[0]) * min(width, label.shape[1])
-            assert torch.equal(crop[2][picture], crop_label[picture])
-            assert (crop_label[~picture] == voc.VOID).all()
+            inside = crop[2] != voc.MEAN_COLOR[2]
+            assert inside.sum() == min(height, label.shape[0]) * min(width, label.shape[1])
+            assert torch.equal(crop[2][inside], crop_label[inside])
+            assert (crop_label[~inside] == voc.VOID).all()
 
 
 def test_batches_for_training_and_whole_images_for_validation(folder):

@@ -35,7 +35,7 @@ DECK = """
 """
 
 
-def picture(width=40, height=20):
+def png(width=40, height=20):
     """Give an image as a notebook stores it."""
     file = io.BytesIO()
     Image.new("RGB", (width, height)).save(file, "PNG")
@@ -50,7 +50,7 @@ def tagged(cell, name, *tags):
 
 def lesson():
     """Make a notebook with a prompt and its answer."""
-    drawn = new_output("display_data", {"image/png": picture(), "text/plain": "<Figure>"})
+    drawn = new_output("display_data", {"image/png": png(), "text/plain": "<Figure>"})
     printed = new_output("stream", name="stdout", text="4 < 5\n")
     cells = [
         tagged(new_markdown_cell("# 00. A lesson\n\nHello."), "first", "slide"),
@@ -140,7 +140,7 @@ def test_titles_and_words_are_markdown_without_dead_links(notebook):
 
 
 def test_a_narrow_figure_stands_beside_many_words(notebook):
-    square = picture(20, 20)
+    square = png(20, 20)
     edited(notebook, lambda by_id: by_id["figure"].outputs[0].data.update({"image/png": square}))
     assert deck.slides(notebook)[1].layout == "stack"
     deck.deck_file(notebook).write_text(DECK.replace("notes: Wait.", f"text: {'word ' * 30}"))

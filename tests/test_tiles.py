@@ -72,8 +72,15 @@ def test_tiles_off_the_grid_are_refused():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from Linux's /proc")
-@pytest.mark.parametrize("size", ["3000 4000", "600 20000", "20000 600"])
-@pytest.mark.parametrize("job", ["evaluate", "predict"])
+@pytest.mark.parametrize(  # wide and tall with each; both jobs take their bands from one function
+    ("job", "size"),
+    [
+        ("evaluate", "3000 4000"),
+        ("evaluate", "20000 600"),
+        ("predict", "4000 3000"),
+        ("predict", "600 20000"),
+    ],
+)
 def test_twelve_megapixels_and_21_classes_stay_under_a_gibibyte(job, size):
     """Its peak is measured in a process of its own, over what that held once the model was loaded."""
     command = [sys.executable, "-m", "tools.peak", job, *size.split()]

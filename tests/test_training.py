@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from d2lseg import metrics, training
 from d2lseg.engine import checkpoint, devices, progress
-from d2lseg.engine.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -186,14 +185,7 @@ def test_poly_equals_torch():
 
 
 @pytest.mark.parametrize("schedule", training.SCHEDULES)
-def test_the_learning_rate_follows_the_chosen_schedule(monkeypatch, schedule):
-    rates, advance = [], Progress.advance
-
-    def spy(progress, loss, images, rate):
-        rates.append(rate)
-        advance(progress, loss, images, rate)
-
-    monkeypatch.setattr(Progress, "advance", spy)
+def test_the_learning_rate_follows_the_chosen_schedule(rates, schedule):
     training.train(tiny(), loader(), epochs=2, schedule=schedule, **SETTINGS)
     assert rates == [0.05 * training.SCHEDULES[schedule](k / 8) for k in range(8)]
 
@@ -329,9 +321,14 @@ def dropping(seed=0):
     return Dropping()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("precision", "epoch"), [("float32", 2), ("float32", 4), ("bf16", 3)])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("precision", "epoch"),
+    [
+        ("float32", 2),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("float32", 4), ("bf16", 3))),
+    ],
+)
 def test_resumed_training_equals_an_uninterrupted_one_bit_by_bit(tmp_path, precision, epoch, workers):
     options = SETTINGS | {"precision": precision, "seed": 3, "epochs": 4}
     whole = dropping()
@@ -455,7 +452,7 @@ def test_other_errors_of_a_step_are_left_as_they_are():
         training.train(model, loader(), epochs=1, **SETTINGS)
 
 
-def test_the_live_curve_updates_one_picture(monkeypatch):
+def test_the_live_curve_updates_one_image(monkeypatch):
     shown = []
 
     class Handle:

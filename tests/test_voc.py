@@ -115,11 +115,11 @@ def test_files_that_are_no_images_are_named(tmp_path, reader):
 @settings(max_examples=50, deadline=None)
 @given(LABELS)
 def test_colours_and_indices_are_inverse(label):
-    picture = voc.label2image(label)
-    assert picture.dtype == torch.uint8 and picture.shape == (3, *label.shape)
-    assert torch.equal(voc.voc_label_indices(picture), label)
+    image = voc.label2image(label)
+    assert image.dtype == torch.uint8 and image.shape == (3, *label.shape)
+    assert torch.equal(voc.voc_label_indices(image), label)
     by_hand = [voc.VOID_COLOR if i == 255 else voc.VOC_COLORMAP[i] for i in label.flatten().tolist()]
-    assert picture.permute(1, 2, 0).reshape(-1, 3).tolist() == [list(colour) for colour in by_hand]
+    assert image.permute(1, 2, 0).reshape(-1, 3).tolist() == [list(colour) for colour in by_hand]
 
 
 @settings(max_examples=50, deadline=None)
@@ -309,7 +309,7 @@ def equal(first, second):
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_dataset_reads_every_picture_whole(folder):
+def test_dataset_reads_every_image_whole(folder):
     labels = make_folder(folder)
     for split, count in (("train", 5), ("val", 2), ("trainval", 7)):
         dataset = voc.VOCSegDataset(folder, split)
@@ -423,7 +423,7 @@ def test_target_transform_comes_before_the_crop_which_pads_with_void(folder):
     def black(label):
         return torch.zeros_like(label)
 
-    options = {"crop_size": (80, 80), "flip": True, "seed": 3}  # larger than every picture
+    options = {"crop_size": (80, 80), "flip": True, "seed": 3}  # larger than every image
     plain = voc.VOCSegDataset(folder, **options)
     blackened = voc.VOCSegDataset(folder, **options, target_transform=black)
     for (image, _), (same_image, label), size in zip(plain, blackened, SIZES["train"], strict=True):
@@ -471,7 +471,7 @@ def test_shapes_and_order_of_batches(folder):
 
 
 def in_quarters(height, width):
-    """A picture of four flat quarters and a label that says which; each quarter has its own grey."""
+    """An image of four flat quarters and a label that says which; each quarter has its own grey."""
     rows = (torch.arange(height) >= height // 2).byte()[:, None]
     label = 2 * rows + (torch.arange(width) >= width // 2).byte()  # (H, W): 0 to 3
     return (60 * label).expand(3, -1, -1).contiguous(), label
@@ -623,7 +623,7 @@ def test_default_number_of_workers(folder, monkeypatch, gpu, platform, expected)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
-def test_several_processes_share_the_pictures(tmp_path, world_size):
+def test_several_processes_share_the_images(tmp_path, world_size):
     make_folder(tmp_path)
     ranks = range(world_size)
     loaders = [voc.load_data_voc(tmp_path, 1, (20, 30), rank=r, world_size=world_size) for r in ranks]

@@ -50,10 +50,10 @@ def drive(python, place, code, controls):
 
 
 def check(seen):
-    """Each control has changed the picture, and the browser shows what the kernel holds."""
+    """Each control has changed the image, and the browser shows what the kernel holds."""
     assert all(step["browser"] == step["kernel"] for step in seen), seen
-    pictures = [step["browser"] for step in seen]
-    assert all(before != after for before, after in itertools.pairwise(pictures))
+    images = [step["browser"] for step in seen]
+    assert all(before != after for before, after in itertools.pairwise(images))
     assert len({step["caption"] for step in seen}) > 1
 
 
@@ -82,5 +82,5 @@ def test_a_control_that_changes_nothing_is_found(environment, tmp_path):
     """With its callbacks taken away the explorer stays as it is, and the driver says so."""
     code = "from d2lseg.widgets import TransposedConvExplorer\nshown = TransposedConvExplorer()\n"
     code += "[slider.unobserve_all() for slider in shown.sliders.values()]"
-    with pytest.raises(AssertionError, match="the picture is still"):
+    with pytest.raises(AssertionError, match="the image is still"):
         drive(environment, tmp_path, code, [["slider", "stamps"]])

@@ -25,10 +25,32 @@ def oracle(state):
     return F.conv_transpose2d(X, K, **geometry)[0, 0].long()
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave out the drawing, which takes a quarter of a second, where numbers are enough."""
+    monkeypatch.setattr(explorer, "png", lambda figure: b"")
+    monkeypatch.setattr(explorer, "draw", lambda state: None)
+
+
+@pytest.fixture
+def drawn_once(monkeypatch):
+    """Draw each state only once, and give all that were drawn, with their images."""
+    draw, png, images = explorer.draw, explorer.png, {}
+
+    def kept(state):
+        if state not in images:
+            images[state] = png(draw(state))
+        return images[state]
+
+    monkeypatch.setattr(explorer, "draw", lambda state: state)
+    monkeypatch.setattr(explorer, "png", kept)
+    return images
+
+
 @pytest.mark.parametrize(
     "geometry", [(3, 3, 2, 1, 1), (3, 2, 2, 0, 0), (2, 5, 1, 2, 0), (4, 4, 4, 3, 3), (1, 1, 1, 0, 0)]
 )
-def test_all_stamps_together_are_the_transposed_convolution(geometry):
+def test_all_stamps_together_are_the_transposed_convolution(geometry, undrawn):
     shown = TransposedConvExplorer(*geometry, step=geometry[0] ** 2)
     assert torch.equal(shown.output, oracle(shown.state))
 
@@ -45,7 +67,7 @@ def test_each_step_adds_one_stamp():
         assert torch.equal(after - before, want) and torch.equal(n1 - n0, here)
 
 
-def test_a_slider_changes_state_numbers_figure_and_caption():
+def test_a_slider_changes_state_numbers_figure_and_caption(drawn_once):
     shown = TransposedConvExplorer(step=9)
     for name, value in [
         ("kernel_size", 4),
@@ -59,7 +81,7 @@ def test_a_slider_changes_state_numbers_figure_and_caption():
         assert getattr(shown.state, name) == value
         assert shown.caption.value != words and shown.caption.value == explorer.describe(shown.state)
         assert (pixels(shown.image.value) != pixels(before)).any()
-        assert shown.image.value == explorer.png(explorer.draw(shown.state))
+        assert shown.image.value == drawn_once[shown.state]
     shown.sliders["step"].value = 9
     assert torch.equal(shown.output, oracle(shown.state))
 
@@ -95,7 +117,7 @@ def test_the_figure_keeps_its_size_in_every_state():
     assert (layout.width, layout.height, layout.min_height) == (f"{width}px", f"{height}px", f"{height}px")
 
 
-def test_sliders_never_reach_an_impossible_geometry():
+def test_sliders_never_reach_an_impossible_geometry(undrawn):
     shown = TransposedConvExplorer(input_size=1, kernel_size=5, stride=4, padding=2, output_padding=3)
     assert shown.sliders["output_padding"].max == 3
     shown.sliders["stride"].value = 1  # output_padding must be below the stride
@@ -110,9 +132,7 @@ ORDERS = list(itertools.permutations(["kernel_size", "stride", "padding", "outpu
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
-def test_sliders_at_their_ends_in_any_order(order, monkeypatch):
-    monkeypatch.setattr(explorer, "png", lambda figure: b"")  # numbers only: drawing would take a minute
-    monkeypatch.setattr(explorer, "draw", lambda state: None)
+def test_sliders_at_their_ends_in_any_order(order, undrawn):
     shown = TransposedConvExplorer(input_size=2)
     for end in ("max", "min", "max"):
         for name in order:
@@ -128,7 +148,7 @@ def test_one_change_draws_once(monkeypatch):
     assert len(drawn) == 1
 
 
-def test_next_stamps_and_begins_again():
+def test_next_stamps_and_begins_again(undrawn):
     shown = TransposedConvExplorer(input_size=2, step=3)
     shown.next_button.click()
     assert shown.state.step == 4 and shown.state.cell == (1, 1)
@@ -158,19 +178,19 @@ def test_impossible_states_are_refused():
         TransposedConvExplorer(input_size=2, step=5)
 
 
-def test_the_animation_shows_each_step_once_and_stays_small():
+def test_the_animation_shows_each_step_once_and_stays_small(drawn_once):
     state = State(input_size=2, kernel_size=3, stride=2, padding=1, step=0)
     data = explorer.animation(state, seconds=0.5, rounds=2)
     image = Image.open(io.BytesIO(data))
     assert image.n_frames == 1 + 5 and image.info["loop"] == 2  # a still, then steps 0 to 4
-    drawn = [explorer.draw(State(2, 3, 2, 1, step=step)) for step in (4, 0, 1, 2, 3, 4)]
-    for k, figure in enumerate(drawn):
+    drawn = [pixels(explorer.png(explorer.draw(State(2, 3, 2, 1, step=step)))) for step in range(5)]
+    for k, want in enumerate([drawn[4], *drawn]):
         image.seek(k)
-        want = np.asarray(Image.open(io.BytesIO(explorer.png(figure))).convert("RGB")).astype(int)
         difference = np.abs(np.asarray(image.convert("RGB")) - want).max(axis=-1)
         assert (difference > 40).mean() < 0.005  # its palette has 64 colours
     assert image.info["duration"] == 1500 and len(data) < 500_000
 
 
+@pytest.mark.slow  # ten large figures
 def test_the_animation_of_notebook_01_is_under_500_kb():
     assert len(explorer.animation(State(3, 3, 2, 1))) < 500_000

@@ -39,6 +39,7 @@ from torch import nn
 
 from d2lseg import backbones, fcn, prediction, voc
 from d2lseg.datasets import convert, doctor
+from tools import machine
 
 LIMIT = 10.0  # seconds of CPU time allowed per reader; several times that on the clock is a hang
 MEMORY = 2**31  # bytes that a case may use beyond what was in use before
@@ -528,23 +529,14 @@ def _work(seeds: Sequence[int], pipe: Connection, memory: int) -> None:
         for user in ("dataset", "doctor", "load"):
             bench.readers[user](bench.checkpoint)  # valid files must pass; this also imports everything
         pipe.send(None)
-        used = _most_memory()
+        used = machine.peak_memory()
         for seed in seeds:
             outcomes = list(case(bench, seed))
-            before, used = used, _most_memory()
+            before, used = used, machine.peak_memory()
             if used - before > memory:
                 words = f"used {(used - before) / 2**30:.1f} GiB"
                 outcomes = [replace(outcome, surprise=outcome.surprise or words) for outcome in outcomes]
             pipe.send((seed, outcomes))
-
-
-def _most_memory() -> int:
-    """Return the peak memory of this process in bytes, or 0 where the system does not report it."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    # the peak of this process alone; getrusage may report that of its parent
-    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
-    return peaks[0] if peaks else 0
 
 
 def run(

@@ -8,18 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-from pathlib import Path
 
 import torch
 
 from d2lseg import fcn, prediction, training
-
-
-def memory(name: str) -> float:
-    """Return a value of this process's memory in MiB: VmRSS, what it holds now, or VmHWM, the most so far."""
-    text = Path("/proc/self/status").read_text()
-    return int(re.search(rf"{name}:\s+(\d+) kB", text)[1]) / 1024
+from tools import machine
 
 
 def peak(
@@ -29,13 +22,13 @@ def peak(
     model = fcn.FCN(variant, classes, backbone).eval()
     small = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     training.evaluate(model, [(small, small[:, 0])], precision="float32")  # the libraries' own buffers
-    before = memory("VmRSS")
+    before = machine.held_memory()
     image = torch.randint(256, (1, 3, height, width), dtype=torch.uint8)
     if job == "evaluate":
         training.evaluate(model, [(image, image[:, 0] % classes)], precision="float32", tile=tile)
     else:
         prediction.predict_tiled(model, image[0], tile)
-    return memory("VmHWM") - before
+    return (machine.peak_memory() - before) / 2**20
 
 
 def main() -> None:
@@ -48,6 +41,8 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--tile", type=int, nargs=2, default=prediction.TILE)
     options = parser.parse_args()
+    if not machine.peak_memory():
+        parser.error("the peak is read from Linux's /proc/self/status, and this system has none")
     tile = tuple(options.tile)
     found = peak(options.job, *options.size, options.classes, options.variant, options.backbone, tile)
     result = {

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import socket
 import sys
@@ -25,7 +24,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
-from tools import captions, opening
+from d2lseg.engine import devices
+from tools import captions, machine, opening
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 900  # seconds
@@ -102,24 +102,13 @@ def execute(notebook: nbformat.NotebookNode, path: Path) -> int:
                 client.execute_cell(cell, index)
             except (CellExecutionError, CellControlSignal, DeadKernelError) as error:
                 raise RenderError(f"{path.name}, cell {index}: {error}") from None
-        return peak_memory(client.km.provisioner.pid)
+        return machine.peak_memory(client.km.provisioner.pid) // 2**20
 
 
-def peak_memory(process: int) -> int:
-    """Return the most memory that a process has used so far, in MiB; 0 where the system doesn't tell."""
-    status = Path(f"/proc/{process}/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
-
-
-def machine() -> str:
+def this_machine() -> str:
     """Describe the processor, and whether it computes in bf16."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    bf16 = any("bf16" in line for line in lines if line.startswith("flags"))
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores, {'bf16' if bf16 else 'no bf16'}"
+    bf16 = "bf16" if devices.cpu_has_bf16() else "no bf16"
+    return f"{machine.processor()}, {os.cpu_count()} cores, {bf16}"
 
 
 def hub_size(memory: str) -> str:
@@ -143,7 +132,7 @@ def record(path: Path, seconds: float, memory: int, root: Path = ROOT) -> None:
         return
     lines = page.read_text(encoding="utf-8").splitlines()
     start = f"| {path.stem} |"
-    new = f"{start} {seconds:.0f} s | {f'{memory:,} MiB' if memory else 'not known'} | {machine()} |"
+    new = f"{start} {seconds:.0f} s | {f'{memory:,} MiB' if memory else 'not known'} | {this_machine()} |"
     last = next(i for i, line in enumerate(lines) if line.startswith("| ---"))
     while last + 1 < len(lines) and lines[last + 1].startswith("|"):
         last += 1

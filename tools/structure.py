@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,11 +68,14 @@ class Module:
         self.tree = ast.parse(self.source)
 
     @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of the tree."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
     def doc_lines(self) -> set[int]:
         """Lines of docstrings, blank ones included; any string that stands alone is one."""
-        alone = [
-            n for n in ast.walk(self.tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
-        ]
+        alone = [n for n in self.nodes if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)]
         strings = [n for n in alone if isinstance(n.value.value, str)]
         return {line for n in strings for line in range(n.lineno, n.end_lineno + 1)}
 
@@ -94,7 +97,7 @@ class Module:
         The last two differ for ``import a.b`` alone, where ``a`` stands for ``a``.
         """
         found = []
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 for a in node.names:
                     top = a.name.split(".")[0]
@@ -203,7 +206,7 @@ def mentions(user: Module) -> Iterator[tuple[int, str]]:
     """Yield (line, full name) of whatever a file says about imported modules and names."""
     for node, _, _, full in user.imports:
         yield node.lineno, full
-    for node in ast.walk(user.tree):
+    for node in user.nodes:
         if isinstance(node, ast.Attribute):
             yield node.lineno, full_name(user, node)
         # setattr(voc, "_name", ...), also where module and name lie in a tuple of cases
@@ -231,8 +234,8 @@ def is_own_test(user: str, module: str) -> bool:
 
 def private_uses(package: Package, root: Path) -> tuple[list[str], int]:
     """List private names used outside their modules, and count those in a module's own test, which may."""
-    users = list(package.modules.values())
-    users += [Module(path, root) for folder in USERS for path in sorted((root / folder).rglob("*.py"))]
+    paths = [path for folder in USERS for path in sorted((root / folder).rglob("*.py"))]
+    users = chain(package.modules.values(), (Module(path, root) for path in paths))  # a tree at a time
     found, own = {}, set()
     for user in users:
         for line, full in mentions(user):

@@ -101,7 +101,7 @@ def code(source: str, lines: str = "") -> Part:
 
 
 def figure(data: dict[str, Any], alt: str) -> Part | None:
-    """Give an output's picture as an element that holds its own data, or None if it has none."""
+    """Give an output's image as an element that holds its own data, or None if it has none."""
     kind = next((kind for kind in IMAGES if kind in data), None)
     if kind is None:
         return None
@@ -120,8 +120,8 @@ def outputs(cell: nbformat.NotebookNode, alt: str) -> list[Part]:
         data = output.get("data", {})
         if output.output_type == "stream":
             printed += output.text
-        elif picture := figure(data, alt):
-            parts.append(picture)
+        elif image := figure(data, alt):
+            parts.append(image)
         elif "text/html" in data:
             parts.append(Part(data["text/html"], "output"))
         elif "text/plain" in data:
