@@ -93,6 +93,7 @@ def averaging(backbone):
     return backbone.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_cells_look_where_the_design_says(name):
     plan = backbones.design(name)
@@ -416,6 +417,7 @@ def test_each_backbone_gets_its_own_standardisation():
     assert fcn.FCN32s(2).standardize.mean.flatten().tolist() == pytest.approx(list(fcn.IMAGENET_MEAN))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in backbones.BACKBONES if not name.startswith("vgg")])
 def test_running_statistics_have_caught_up_after_sixty_steps(name):
     """A network that is scored after a short run must not be scored with the statistics of its start."""

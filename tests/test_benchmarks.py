@@ -55,6 +55,7 @@ def test_the_textbooks_dataset_crops_and_standardises(folder):
     assert len(textbook.InMemory(folder, "train", (71, 64))) == 0, "small images are left out"
 
 
+@pytest.mark.slow
 def test_both_models_compute_the_same_where_the_textbooks_has_no_bias():
     torch.manual_seed(0)
     theirs, ours = textbook.make_model().eval(), fcn.FCN32s(21).eval()
@@ -165,6 +166,7 @@ def step_of(whose):
     return probe.step_of(whose, *STEP)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ORACLES)
 def test_a_step_that_is_timed_is_a_step_of_training(whose):
     assert lacks(step_of(whose), *ORACLES[whose]) == []

@@ -21,6 +21,7 @@ def in_double(net):
     return net.double().eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("stride", beyond.DILATED_STRIDES)
 def test_every_few_cells_of_the_dilated_map_are_the_plain_one(backbone, stride):
@@ -102,6 +103,7 @@ def test_any_size_gives_logits_of_that_size(make, backbone):
         net(torch.zeros(1, 3, 32, 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [beyond.Dilated, beyond.Concatenating])
 def test_everything_gets_a_gradient(make):
     net = make(4)

@@ -80,10 +80,10 @@ def started(called, folder, out, *more):
 
 
 @functools.cache
-def filled(variant="8s"):
+def filled(variant="8s", names=OWN, backbone="resnet18"):
     """A network whose every tensor is told apart from that of a new one."""
     torch.manual_seed(1)
-    model = fcn.FCN(variant, len(OWN), classes=OWN)
+    model = fcn.FCN(variant, len(names), classes=names, backbone=backbone)
     for tensor in model.state_dict().values():
         tensor += 0.25 if tensor.is_floating_point() else 1
     return model
