@@ -16,9 +16,9 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # What makes a browser fetch something; a link (href of "a") fetches nothing until it is followed.
 FETCHED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("link", "href")}
 SERIOUS = ("serious", "critical")
-# axe-core: "preload" would read every style sheet again.
-AXE = {"resultTypes": ["violations"], "preload": False}
-WITHOUT_CONTRAST = {**AXE, "rules": {"color-contrast": {"enabled": False}}}  # four fifths of the time
+AXE = {"resultTypes": ["violations"], "preload": False}  # "preload" would read every style sheet again
+# What depends on the width: parts that scroll must be reached by the keyboard.
+SCROLLING = {**AXE, "runOnly": {"type": "rule", "values": ["scrollable-region-focusable"]}}
 
 
 def browser_path():
@@ -146,10 +146,15 @@ EXPECT = """() => {
   document.activeElement.blur();
   return window.wanted.length;
 }"""
-UNREACHED = """() => {
+SIDE_STOPS = 40  # the side bar's, with the part that the page belongs to unfolded
+UNREACHED = """most => {
   const name = node => node.outerHTML.slice(0, 120);
   const missed = window.wanted.filter(node => !window.reached.has(node));
+  const side = window.wanted.filter(node => node.closest('.bd-sidebar-primary'));
+  const here = document.querySelector('.bd-links li.current > a.current');
   return [
+    ...(side.length > most ? [`${side.length} stops of the Tab key in the side bar`] : []),
+    ...(here && !side.includes(here) ? ['the side bar hides this page'] : []),
     ...missed.map(node => 'Tab does not reach ' + name(node)),
     ...[...window.unmarked].map(node => 'no sign of the focus on ' + name(node))];
 }"""
@@ -180,9 +185,8 @@ class Watch:
         return found
 
 
-def axe_faults(page, axe, contrast=True):
+def axe_faults(page, axe, options=AXE):
     """Name the serious faults that axe-core finds."""
-    options = AXE if contrast else WITHOUT_CONTRAST
     found = axe.run(page, options=options).response["violations"]
     return [
         f"{fault['id']} ({fault['impact']}): {node['html'][:150]}"
@@ -196,9 +200,9 @@ def keyboard_faults(page):
     """Press Tab through a page, and name what it does not reach or where the focus cannot be seen."""
     for _ in range(page.evaluate(EXPECT) + 5):
         page.keyboard.press("Tab")
-    return page.evaluate(UNREACHED)
+    return page.evaluate(UNREACHED, SIDE_STOPS)
 
 
-def page_faults(page, axe, contrast=True):
-    """List what is wrong with the page that the browser shows, the keyboard apart."""
-    return [*page.evaluate(TYPESET), *page.evaluate(SIDEWAYS), *axe_faults(page, axe, contrast)]
+def page_faults(page):
+    """List what is wrong with the page that the browser shows, without axe-core and the keyboard."""
+    return [*page.evaluate(TYPESET), *page.evaluate(SIDEWAYS)]

@@ -11,9 +11,10 @@ from tools import website
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-# Contrast takes axe-core four fifths of its time: every page is measured in light colours, and in dark ones
-# the first page of each folder, because colours come from the style and not from a page.
+# Axe-core takes most of the time. In the wide window, in light colours, it tries all rules on every page; in
+# the narrow one, in dark colours, on the first page of each folder: colours come from the style.
 VIEWS = {"wide": (1280, "light"), "narrow": (400, "dark")}
+FURNITURE = ("Download", ".ipynb", "Contents", "Search", "To use Colab", "Show the setup cell")
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +109,10 @@ def test_every_page_is_typeset_accessible_and_asks_nobody(site, opened, axe, vie
     faults, folders = [], set()
     for name in html_pages(site):
         page.goto(base + name)
-        first = name.rpartition("/")[0] not in folders
-        folders.add(name.rpartition("/")[0])
-        found = site_checks.page_faults(page, axe, contrast=view == "wide" or first)
+        folder = name.rpartition("/")[0]
+        rules = site_checks.AXE if view == "wide" or folder not in folders else site_checks.SCROLLING
+        folders.add(folder)
+        found = [*site_checks.page_faults(page), *site_checks.axe_faults(page, axe, rules)]
         faults += [f"{name}: {fault}" for fault in [*found, *watch.take()]]
     assert faults == []
 
@@ -134,6 +136,26 @@ def test_search_finds_each_notebook(site, opened):
         page.keyboard.press("Enter")
         page.wait_for_selector(f"#search-results a[href*='{path.stem}.html']", timeout=20_000)
     assert watch.take() == []
+
+
+def test_a_result_is_one_tab_away_and_quotes_the_text(site, opened):
+    page, _, base = opened(site)
+    page.goto(f"{base}search.html?q=bilinear kernel")
+    page.wait_for_selector("#search-results li:nth-child(3) p.context")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#search-results li') !== null")
+    quoted = " ".join(page.locator("#search-results p.context").all_inner_texts())
+    assert not [words for words in FURNITURE if words in quoted]
+
+
+def test_the_skip_link_leads_past_the_side_bar(site, opened):
+    page, _, base = opened(site)
+    page.goto(f"{base}notebooks/01_transposed_convolution.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Skip to main content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
 
 
 def test_an_answer_is_folded_and_opens_with_the_keyboard_and_in_print(site, opened):
@@ -170,13 +192,14 @@ BAD = """<!DOCTYPE html><html lang="en"><head><title>Bad</title></head><body><ma
 <a href="gone.html">gone</a> <a href="#nowhere">nowhere</a> <a href="https://example.org/">elsewhere</a>
 <div style="width: 2000px">wide</div>
 <a href="bad.html" id="trap" style="outline: none" onkeydown="event.preventDefault()">trap</a>
-<a href="bad.html">behind the trap</a></main></body></html>"""
+<a href="bad.html">behind the trap</a></main><div class="bd-sidebar-primary">LINKS</div></body></html>"""
 
 
 @pytest.fixture
 def bad(tmp_path):
     """A folder with a page that does everything wrong."""
-    (tmp_path / "bad.html").write_text(BAD, encoding="utf-8")
+    links = '<a href="bad.html">one of many</a>' * (site_checks.SIDE_STOPS + 1)
+    (tmp_path / "bad.html").write_text(BAD.replace("LINKS", links), encoding="utf-8")
     return tmp_path
 
 
@@ -193,9 +216,10 @@ def test_bad_pages_are_found_in_the_browser(bad, opened, axe):
     page, watch, base = opened(bad)
     page.route("https://example.org/**", lambda route: route.abort())
     page.goto(f"{base}bad.html")
-    faults = "\n".join([*site_checks.page_faults(page, axe), *watch.take()])
+    faults = "\n".join([*site_checks.page_faults(page), *site_checks.axe_faults(page, axe), *watch.take()])
     for fault in ("formula not typeset", "raw TeX", "sideways", "color-contrast (serious)", "status 404"):
         assert fault in faults
     assert "request to https://example.org/b.png" in faults
     faults = "\n".join(site_checks.keyboard_faults(page))
     assert "behind the trap" in faults and 'no sign of the focus on <a href="bad.html" id="trap"' in faults
+    assert f"{site_checks.SIDE_STOPS + 1} stops of the Tab key in the side bar" in faults
