@@ -142,7 +142,8 @@ def make(folder: Path, python: str = sys.executable, shared: bool = False, index
     shutil.copytree(STAND_IN, site, dirs_exist_ok=True)
     (site / "colab_stand_in.pth").write_text("import google.colab\n")  # Colab's kernel has imported it too
     argv = [str(inside), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": "Colab", "language": "python"}
+    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # no warning by its debugger, in the midst of our lines
+    spec = {"argv": argv, "display_name": "Colab", "language": "python", "env": quiet}
     kernel_file(folder).parent.mkdir(parents=True)
     kernel_file(folder).write_text(json.dumps(spec))
     return inside
