@@ -60,6 +60,7 @@ def opened(browser, file_server):
         base = file_server(folder)
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme))
         page = contexts[-1].new_page()
+        page.set_default_timeout(120_000)  # milliseconds: a machine may have more to do than this test
         return page, site_checks.Watch(page, base), base
 
     yield start
