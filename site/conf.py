@@ -68,7 +68,7 @@ html_theme_options = {
     "use_download_button": True,
     "use_fullscreen_button": False,
     "navbar_persistent": [],  # the search field of the side bar is enough
-    "show_navbar_depth": 1,
+    "show_navbar_depth": 0,  # parts are folded, except the one that a page belongs to
     "show_toc_level": 2,
 }
 if repository:

@@ -64,6 +64,19 @@ def same_threads():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session")
+def colab_python(tmp_path_factory):
+    """The Python of an environment with Colab's versions, made once. PyTorch is the running one's."""
+    from tools import colab, commands  # here, because few tests need them
+
+    try:
+        return colab.make(tmp_path_factory.mktemp("colab"), shared=True)
+    except colab.ColabError as error:
+        if "network failed" in commands.pip_trouble(str(error)):
+            pytest.skip("pip reaches no package index from here")
+        raise
+
+
 @pytest.fixture
 def rates(monkeypatch):
     """Keep the learning rate of each training step."""

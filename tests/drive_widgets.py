@@ -1,7 +1,8 @@
 """Drive the widgets of a notebook in Chromium, under Notebook 6 and ipywidgets 7, as a reader would.
 
-``python drive_widgets.py CHROMIUM NOTEBOOK CONTROLS``, in an environment that has playwright. It prints, as
-JSON, what the browser shows and what the kernel holds after each use of a control.
+``python drive_widgets.py CHROMIUM NOTEBOOK CONTROLS PYTHON SECONDS``, in an environment that has playwright.
+PYTHON, of another environment, serves the notebook, and an answer may take SECONDS. It prints, as JSON, what
+the browser shows and what the kernel holds after each use of a control.
 """
 
 import hashlib
@@ -22,10 +23,10 @@ READY = """() => {
     const notebook = window.Jupyter && Jupyter.notebook;
     return notebook && notebook.kernel && notebook.kernel.is_connected() && notebook.kernel.widget_manager;
 }"""
-FIRST, LATER = 300, 60  # seconds to wait: for the kernel's imports, and for an answer
+FIRST, LATER = 300, 60  # seconds to wait: for the kernel's imports, and for the page
 
 
-def serve(folder):
+def serve(folder, python):
     """Start a server for a folder, on a free port, and give the process and its address."""
     options = [
         "--no-browser",
@@ -34,7 +35,7 @@ def serve(folder):
         "--NotebookApp.token=",
         f"--notebook-dir={folder}",
     ]
-    command = [sys.executable, "-m", "notebook", *options]
+    command = [python, "-m", "notebook", *options]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     said = []
     for line in server.stderr:
@@ -44,10 +45,9 @@ def serve(folder):
     raise RuntimeError("".join(said))
 
 
-def shown(page, before):
+def shown(page, before, seconds):
     """Wait until the image differs from an earlier one, and give its SHA-256."""
-    seconds = LATER if before else FIRST
-    for _ in range(seconds * 10):
+    for _ in range(round(seconds * 10)):
         now = page.evaluate(IMAGE)
         if now and hashlib.sha256(bytes.fromhex(now)).hexdigest() != before:
             return hashlib.sha256(bytes.fromhex(now)).hexdigest()
@@ -77,7 +77,7 @@ def use(page, control):
         row.locator("select").select_option(label=choice[0])
 
 
-def drive(page, address, controls):
+def drive(page, address, controls, seconds):
     """Run all cells, use each control, and give what browser and kernel have after each."""
     page.goto(address)
     page.wait_for_function(READY, timeout=FIRST * 1000)
@@ -87,22 +87,23 @@ def drive(page, address, controls):
     for control in [None, *controls]:
         if control:
             use(page, control)
-        image = shown(page, image)
+        image = shown(page, image, seconds if image else FIRST)
         caption = page.locator(".widget-html").first.inner_text()
         seen.append({"control": control, "browser": image, "kernel": held(page), "caption": caption})
     return seen
 
 
-def main(chromium, notebook, controls):
+def main(chromium, notebook, controls, python, seconds):
     """Serve, drive and print."""
     path = Path(notebook)
-    server, address = serve(path.parent)
+    server, address = serve(path.parent, python)
     try:
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page()
             page.set_default_timeout(LATER * 1000)
-            print(json.dumps(drive(page, f"{address}/notebooks/{path.name}", json.loads(controls))))
+            seen = drive(page, f"{address}/notebooks/{path.name}", json.loads(controls), float(seconds))
+            print(json.dumps(seen))
             browser.close()
     finally:
         server.terminate()

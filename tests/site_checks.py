@@ -16,9 +16,17 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # What makes a browser fetch something; a link (href of "a") fetches nothing until it is followed.
 FETCHED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("link", "href")}
 SERIOUS = ("serious", "critical")
-# axe-core: "preload" would read every style sheet again.
-AXE = {"resultTypes": ["violations"], "preload": False}
-WITHOUT_CONTRAST = {**AXE, "rules": {"color-contrast": {"enabled": False}}}  # four fifths of the time
+AXE = {"resultTypes": ["violations"], "preload": False}  # "preload" would read every style sheet again
+CONTRAST = "color-contrast"
+# What axe-core reads: pairs of a part of the page (None: all) and options. On a notebook's page, half of its
+# time goes into the contrast of code.
+WHOLE = [(None, AXE)]
+ALL_BUT_THE_COLOURS_OF_CODE = [
+    (None, {**AXE, "rules": {CONTRAST: {"enabled": False}}}),
+    ({"exclude": [["pre"]]}, {**AXE, "runOnly": {"type": "rule", "values": [CONTRAST]}}),
+]
+# What depends on the width: the keyboard must reach whatever scrolls.
+SCROLLING = [(None, {**AXE, "runOnly": {"type": "rule", "values": ["scrollable-region-focusable"]}})]
 
 
 def browser_path():
@@ -130,12 +138,13 @@ SIDEWAYS = """() => {
   return width > innerWidth + 1 ? [`it scrolls sideways: ${width} pixels in ${innerWidth}`] : [];
 }"""
 
-# Number what the Tab key ought to reach, and note what it does reach.
-EXPECT = """() => {
+# Number what the Tab key ought to reach in a part of the page, and note what it does reach.
+EXPECT = """part => {
   const wanted = 'a[href], button, input, select, textarea, summary, [tabindex]';
   const seen = node => node.checkVisibility({visibilityProperty: true}) && node.getClientRects().length;
-  window.wanted = [...document.querySelectorAll(wanted)].filter(
+  window.stops = [...document.querySelectorAll(wanted)].filter(
     node => node.tabIndex >= 0 && !node.disabled && !node.closest('[inert]') && seen(node));
+  window.wanted = window.stops.filter(node => node.closest(part));
   window.reached = new Set();
   window.unmarked = new Set();
   document.addEventListener('focusin', ({target}) => {
@@ -146,10 +155,15 @@ EXPECT = """() => {
   document.activeElement.blur();
   return window.wanted.length;
 }"""
-UNREACHED = """() => {
+SIDE_STOPS = 40  # the side bar's, with the part that the page belongs to unfolded
+UNREACHED = """most => {
   const name = node => node.outerHTML.slice(0, 120);
   const missed = window.wanted.filter(node => !window.reached.has(node));
+  const side = window.stops.filter(node => node.closest('.bd-sidebar-primary'));
+  const here = document.querySelector('.bd-links li.current > a.current');
   return [
+    ...(side.length > most ? [`${side.length} stops of the Tab key in the side bar`] : []),
+    ...(here && !side.includes(here) ? ['the side bar hides this page'] : []),
     ...missed.map(node => 'Tab does not reach ' + name(node)),
     ...[...window.unmarked].map(node => 'no sign of the focus on ' + name(node))];
 }"""
@@ -180,10 +194,9 @@ class Watch:
         return found
 
 
-def axe_faults(page, axe, contrast=True):
+def axe_faults(page, axe, runs=WHOLE):
     """Name the serious faults that axe-core finds."""
-    options = AXE if contrast else WITHOUT_CONTRAST
-    found = axe.run(page, options=options).response["violations"]
+    found = [fault for part, options in runs for fault in axe.run(page, part, options).response["violations"]]
     return [
         f"{fault['id']} ({fault['impact']}): {node['html'][:150]}"
         for fault in found
@@ -192,13 +205,19 @@ def axe_faults(page, axe, contrast=True):
     ]
 
 
-def keyboard_faults(page):
-    """Press Tab through a page, and name what it does not reach or where the focus cannot be seen."""
-    for _ in range(page.evaluate(EXPECT) + 5):
+def keyboard_faults(page, part="body"):
+    """Press Tab through a page, and name what it does not reach or where the focus cannot be seen.
+
+    Of the ``main`` part alone, which the skip link leads to, no stop before it is needed.
+    """
+    stops = page.evaluate(EXPECT, part)
+    if part == "main":
+        page.locator("#pst-skip-link a").press("Enter")
+    for _ in range(stops + 5):
         page.keyboard.press("Tab")
-    return page.evaluate(UNREACHED)
+    return page.evaluate(UNREACHED, SIDE_STOPS)
 
 
-def page_faults(page, axe, contrast=True):
-    """List what is wrong with the page that the browser shows, the keyboard apart."""
-    return [*page.evaluate(TYPESET), *page.evaluate(SIDEWAYS), *axe_faults(page, axe, contrast)]
+def page_faults(page):
+    """List what is wrong with the page that the browser shows, without axe-core and the keyboard."""
+    return [*page.evaluate(TYPESET), *page.evaluate(SIDEWAYS)]

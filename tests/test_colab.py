@@ -59,16 +59,9 @@ def test_the_drive_recipe_is_one_line():
 
 
 @pytest.fixture(scope="module")
-def lane(tmp_path_factory):
-    """An environment with Colab's versions, and the wheel. PyTorch is this environment's own."""
-    folder = tmp_path_factory.mktemp("colab")
-    wheel = commands.build_wheel(ROOT, folder / "dist", sys.executable)
-    try:
-        return colab.make(folder, shared=True), wheel
-    except colab.ColabError as error:
-        if "network failed" in commands.pip_trouble(str(error)):
-            pytest.skip("pip reaches no package index from here")
-        raise
+def lane(colab_python, tmp_path_factory):
+    """An environment with Colab's versions, and the wheel."""
+    return colab_python, commands.build_wheel(ROOT, tmp_path_factory.mktemp("dist"), sys.executable)
 
 
 @pytest.mark.slow
@@ -139,7 +132,22 @@ def test_a_setup_cell_that_changes_another_package_is_found(lane, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_notebook_without_its_setup_cell_fails_there(lane, tmp_path):
+def test_a_notebook_without_its_setup_cell_fails_even_after_a_killed_visit(lane, tmp_path):
+    """A killed visit leaves the course in the environment, and the next one must not find it there."""
+    python, wheel = lane
+    folder = python.parent.parent.parent
+    colab.run(python, "-m", "pip", "install", "-q", "--no-deps", wheel, home=folder)
+    assert "d2lseg" in colab.versions(python, folder)
     nbformat.write(new_notebook(cells=[new_code_cell("import d2lseg")]), tmp_path / "a.ipynb")
     with pytest.raises(render.RenderError, match="ModuleNotFoundError"):
         visit(lane, tmp_path / "a.ipynb", tmp_path / "visit")
+
+
+def test_only_an_environment_that_was_finished_is_kept(tmp_path, capsys):
+    assert not colab.kept(tmp_path)
+    (tmp_path / ".venv").mkdir()
+    assert colab.main(["00", "--keep", str(tmp_path)]) == 2
+    assert f"{tmp_path / '.venv'} is not an environment" in capsys.readouterr().err
+    colab.kernel_file(tmp_path).parent.mkdir(parents=True)
+    colab.kernel_file(tmp_path).touch()
+    assert colab.kept(tmp_path)

@@ -11,9 +11,8 @@ from tools import website
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-# Contrast takes axe-core four fifths of its time: every page is measured in light colours, and in dark ones
-# the first page of each folder, because colours come from the style and not from a page.
 VIEWS = {"wide": (1280, "light"), "narrow": (400, "dark")}
+FURNITURE = ("Download", ".ipynb", "Contents", "Search", "To use Colab", "Show the setup cell")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +60,7 @@ def opened(browser, file_server):
         base = file_server(folder)
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme))
         page = contexts[-1].new_page()
+        page.set_default_timeout(120_000)  # milliseconds: a machine may have more to do than this test
         return page, site_checks.Watch(page, base), base
 
     yield start
@@ -102,25 +102,40 @@ def test_a_reader_downloads_the_notebook_as_it_is(site):
         assert any(link.endswith(f"_sources/notebooks/{path.name}") for link in page.links)
 
 
+def first_of_folders(names):
+    """Choose a page of each folder, to stand for the others in what the style and the template decide."""
+    return {name.rpartition("/")[0]: name for name in reversed(names)}.values()
+
+
+def axe_runs(name, view, first):
+    """Choose what axe-core reads of a page: reading all of every page, in each view, takes minutes."""
+    if name in first:
+        return site_checks.WHOLE
+    if view == "narrow":  # in dark colours, which come from the style
+        return site_checks.SCROLLING
+    notebook = Path(name).parent.name == "notebooks"
+    return site_checks.ALL_BUT_THE_COLOURS_OF_CODE if notebook else site_checks.WHOLE
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_page_is_typeset_accessible_and_asks_nobody(site, opened, axe, view):
     page, watch, base = opened(site, *VIEWS[view])
-    faults, folders = [], set()
-    for name in html_pages(site):
+    names, faults = html_pages(site), []
+    for name in names:
         page.goto(base + name)
-        first = name.rpartition("/")[0] not in folders
-        folders.add(name.rpartition("/")[0])
-        found = site_checks.page_faults(page, axe, contrast=view == "wide" or first)
+        runs = axe_runs(name, view, first_of_folders(names))
+        found = [*site_checks.page_faults(page), *site_checks.axe_faults(page, axe, runs)]
         faults += [f"{name}: {fault}" for fault in [*found, *watch.take()]]
     assert faults == []
 
 
 def test_the_keyboard_reaches_everything(site, opened):
     page, _, base = opened(site)
-    faults = []
-    for name in html_pages(site):
+    names, faults = html_pages(site), []
+    for name in names:
         page.goto(base + name)
-        faults += [f"{name}: {fault}" for fault in site_checks.keyboard_faults(page)]
+        part = "body" if name in first_of_folders(names) else "main"
+        faults += [f"{name}: {fault}" for fault in site_checks.keyboard_faults(page, part)]
     assert faults == []
 
 
@@ -134,6 +149,28 @@ def test_search_finds_each_notebook(site, opened):
         page.keyboard.press("Enter")
         page.wait_for_selector(f"#search-results a[href*='{path.stem}.html']", timeout=20_000)
     assert watch.take() == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_result_is_one_tab_away_and_quotes_the_text(site, opened, axe, view):
+    page, _, base = opened(site, *VIEWS[view])
+    page.goto(f"{base}search.html?q=bilinear kernel")
+    page.wait_for_selector("#search-results li:nth-child(3) p.context")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#search-results li') !== null")
+    quoted = " ".join(page.locator("#search-results p.context").all_inner_texts())
+    assert not [words for words in FURNITURE if words in quoted]
+    assert site_checks.axe_faults(page, axe) == [], "highlighted words have a background of their own"
+
+
+def test_the_skip_link_leads_past_the_side_bar(site, opened):
+    page, _, base = opened(site)
+    page.goto(f"{base}notebooks/01_transposed_convolution.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Skip to main content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
 
 
 def test_an_answer_is_folded_and_opens_with_the_keyboard_and_in_print(site, opened):
@@ -170,13 +207,14 @@ BAD = """<!DOCTYPE html><html lang="en"><head><title>Bad</title></head><body><ma
 <a href="gone.html">gone</a> <a href="#nowhere">nowhere</a> <a href="https://example.org/">elsewhere</a>
 <div style="width: 2000px">wide</div>
 <a href="bad.html" id="trap" style="outline: none" onkeydown="event.preventDefault()">trap</a>
-<a href="bad.html">behind the trap</a></main></body></html>"""
+<a href="bad.html">behind the trap</a></main><div class="bd-sidebar-primary">LINKS</div></body></html>"""
 
 
 @pytest.fixture
 def bad(tmp_path):
     """A folder with a page that does everything wrong."""
-    (tmp_path / "bad.html").write_text(BAD, encoding="utf-8")
+    links = '<a href="bad.html">one of many</a>' * (site_checks.SIDE_STOPS + 1)
+    (tmp_path / "bad.html").write_text(BAD.replace("LINKS", links), encoding="utf-8")
     return tmp_path
 
 
@@ -193,9 +231,11 @@ def test_bad_pages_are_found_in_the_browser(bad, opened, axe):
     page, watch, base = opened(bad)
     page.route("https://example.org/**", lambda route: route.abort())
     page.goto(f"{base}bad.html")
-    faults = "\n".join([*site_checks.page_faults(page, axe), *watch.take()])
+    faults = "\n".join([*site_checks.page_faults(page), *site_checks.axe_faults(page, axe), *watch.take()])
+    assert "color-contrast" in str(site_checks.axe_faults(page, axe, site_checks.ALL_BUT_THE_COLOURS_OF_CODE))
     for fault in ("formula not typeset", "raw TeX", "sideways", "color-contrast (serious)", "status 404"):
         assert fault in faults
     assert "request to https://example.org/b.png" in faults
     faults = "\n".join(site_checks.keyboard_faults(page))
     assert "behind the trap" in faults and 'no sign of the focus on <a href="bad.html" id="trap"' in faults
+    assert f"{site_checks.SIDE_STOPS + 1} stops of the Tab key in the side bar" in faults

@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -11,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from voc_layout import make_folder
 
-from tools import colab, commands
+from tools import colab
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVER = Path(__file__).with_name("drive_widgets.py")
@@ -19,31 +20,25 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 LOOK = "import hashlib; print(hashlib.sha256(shown.image.value).hexdigest())"
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """An environment with ipywidgets 7, its notebook server and a driver for the browser."""
+@pytest.fixture
+def environment(request):
+    """The Python of an environment with ipywidgets 7 and its notebook server."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
-    folder = tmp_path_factory.mktemp("widgets")
-    try:
-        python = colab.make(folder, shared=True)
-        colab.run(python, "-m", "pip", "install", "-q", "playwright", home=folder)
-    except colab.ColabError as error:
-        if "network failed" in commands.pip_trouble(str(error)):
-            pytest.skip("pip reaches no package index from here")
-        raise
-    assert colab.versions(python, folder)["ipywidgets"].startswith("7.7.")
+    python = request.getfixturevalue("colab_python")
+    assert colab.versions(python, python.parent.parent.parent)["ipywidgets"].startswith("7.7.")
     return python
 
 
-def drive(python, place, code, controls):
-    """Open a notebook that shows a widget, use its controls, and give what was seen."""
+def drive(python, place, code, controls, seconds=60):
+    """Open a notebook that shows a widget, use its controls, and give what was seen in so many seconds."""
     cells = [new_code_cell(f"{code}\nshown"), new_code_cell(LOOK)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(new_notebook(cells=cells, metadata=kernel), place / "widget.ipynb")
+    book = place / "widget.ipynb"
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), book)
     folder = python.parent.parent.parent
     env = colab.clean_environment(folder) | {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(folder / "jupyter")}
-    command = [python, DRIVER, CHROMIUM, place / "widget.ipynb", json.dumps(controls)]
+    command = [sys.executable, DRIVER, CHROMIUM, book, json.dumps(controls), python, str(seconds)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -83,4 +78,4 @@ def test_a_control_that_changes_nothing_is_found(environment, tmp_path):
     code = "from d2lseg.widgets import TransposedConvExplorer\nshown = TransposedConvExplorer()\n"
     code += "[slider.unobserve_all() for slider in shown.sliders.values()]"
     with pytest.raises(AssertionError, match="the image is still"):
-        drive(environment, tmp_path, code, [["slider", "stamps"]])
+        drive(environment, tmp_path, code, [["slider", "stamps"]], seconds=10)

@@ -2,6 +2,7 @@
 
     python -m tools.colab 00 03 06 --python python3.13     # without names: all lessons
 
+The first run makes the environment; ``--keep DIR`` leaves it for the next one.
 Each notebook gets what Colab gives it: an empty folder, an empty home, and an environment without ``d2lseg``.
 Its setup cell must install the module and leave all other versions as they were. Colab itself is not reached.
 """
@@ -124,6 +125,7 @@ def make(folder: Path, python: str = sys.executable, shared: bool = False, index
     Path
         The environment's Python.
     """
+    say(f"Making an environment with Colab's versions: {'some' if shared else 'ten or more'} minutes.")
     run(python, "-m", "venv", folder / ".venv", home=folder)
     inside = commands.venv_python(folder)
     site = Path(
@@ -133,17 +135,43 @@ def make(folder: Path, python: str = sys.executable, shared: bool = False, index
     pip = [inside, "-m", "pip", "install", "-q"]
     if index:
         run(*pip, *[pin for pin in pins if pin.startswith("torch")], "--index-url", index, home=folder)
+    say(f"pip installs {', '.join([*pins, *BESIDES])}.")
     run(*pip, *pins, *BESIDES, home=folder)
     if shared:
         share(("torch", "torchvision"), site)
     shutil.copytree(STAND_IN, site, dirs_exist_ok=True)
     (site / "colab_stand_in.pth").write_text("import google.colab\n")  # Colab's kernel has imported it too
-    kernel = folder / "jupyter" / "kernels" / "python3"
-    kernel.mkdir(parents=True)
     argv = [str(inside), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": "Colab", "language": "python"}
-    (kernel / "kernel.json").write_text(json.dumps(spec))
+    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # no warning by its debugger, in the midst of our lines
+    spec = {"argv": argv, "display_name": "Colab", "language": "python", "env": quiet}
+    kernel_file(folder).parent.mkdir(parents=True)
+    kernel_file(folder).write_text(json.dumps(spec))
     return inside
+
+
+def kernel_file(folder: Path) -> Path:
+    """Give the place of the kernel's description, the last file that `make` writes."""
+    return folder / "jupyter" / "kernels" / "python3" / "kernel.json"
+
+
+def kept(folder: Path) -> bool:
+    """Whether `make` has finished an environment in a folder.
+
+    Raises
+    ------
+    ColabError
+        If another environment lies there, or one that was never finished.
+    """
+    if kernel_file(folder).exists():
+        return True
+    if (folder / ".venv").exists():
+        raise ColabError(f"{folder / '.venv'} is not an environment that this command finished: remove it.")
+    return False
+
+
+def say(sentence: str) -> None:
+    """Tell at once what is being done, because it takes minutes."""
+    print(sentence, flush=True)
 
 
 def versions(python: Path, home: Path) -> dict[str, str]:
@@ -151,6 +179,11 @@ def versions(python: Path, home: Path) -> dict[str, str]:
     code = "import importlib.metadata as m, json; "
     code += "print(json.dumps({d.name: d.version for d in m.distributions()}))"
     return json.loads(run(python, "-I", "-c", code, home=home))  # -I: not what lies in the working folder
+
+
+def remove_course(python: Path) -> None:
+    """Take away what a setup cell has installed, if it has."""
+    run(python, "-m", "pip", "uninstall", "-q", "-y", *OURS, home=python.parent.parent.parent)
 
 
 @contextmanager
@@ -198,6 +231,7 @@ def visit(
         shutil.copy(file, place / "content")
     for file in uploads:
         shutil.copy(file, place / "uploads")
+    remove_course(python)  # which a killed visit has left there
     home, before = place / "home", versions(python, folder)
     pins = [f"{name}=={version}\n" for name, version in before.items() if name not in OURS]
     (home / "constraints.txt").write_text("".join(pins))
@@ -207,7 +241,7 @@ def visit(
             render.execute(book, place / "content" / path.name)
         after = versions(python, folder)
     finally:
-        run(python, "-m", "pip", "uninstall", "-q", "-y", *OURS, home=folder)
+        remove_course(python)
     changed = {name for name in before | after if before.get(name) != after.get(name)}
     if changed != set(OURS):
         raise ColabError(
@@ -237,27 +271,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(options.keep or temporary).resolve()
-        python = commands.venv_python(folder)
-        if not python.exists():
-            python = make(folder, options.python, options.share_torch, options.index)
-        have = versions(python, folder)
-        told = re.findall(r"^[a-z]+", "\n".join(requirements(False)), re.MULTILINE)
-        print(run(python, "-V", home=folder).strip(), *[f"{name} {have[name]}" for name in told], flush=True)
+        try:
+            python = prepared(Path(options.keep or temporary).resolve(), options)
+        except ColabError as error:
+            print(error, file=sys.stderr)
+            return 2
         wheel = commands.build_wheel(ROOT, Path(temporary, "dist"), sys.executable)
         tried = [attempt(python, path, wheel, Path(temporary, path.stem)) for path in lessons(options.names)]
     return int(not all(tried))
 
 
+def prepared(folder: Path, options: argparse.Namespace) -> Path:
+    """Make the environment, or take the one that was kept; print its versions, and give its Python."""
+    if not kept(folder):
+        make(folder, options.python, options.share_torch, options.index)
+    python = commands.venv_python(folder)
+    have = versions(python, folder)
+    told = re.findall(r"^[a-z]+", "\n".join(requirements(False)), re.MULTILINE)
+    say(", ".join([run(python, "-V", home=folder).strip(), *[f"{name} {have[name]}" for name in told]]))
+    return python
+
+
 def attempt(python: Path, path: Path, wheel: Path, place: Path) -> bool:
     """Visit one notebook, print how long it took or how it failed, and give whether it went well."""
+    print(f"{path.name}: ", end="", flush=True)
     start = time.monotonic()
     try:
         visit(python, path, wheel, place)
     except (render.RenderError, ColabError) as error:
-        print(f"{path.name}: FAILED. {error}", file=sys.stderr, flush=True)
+        say("FAILED")
+        print(f"{path.name}: {error}", file=sys.stderr, flush=True)
         return False
-    print(f"{path.name}: {time.monotonic() - start:.0f} s", flush=True)
+    say(f"{time.monotonic() - start:.0f} s")
     return True
 
 

@@ -55,8 +55,7 @@ rest.
 """
 # Caption and entries of each part of the navigation.
 NAVIGATION = {
-    "The course": ("notebooks/*",),
-    "Answers": ("notebooks/solutions/index",),
+    "The course": ("notebooks/*", "notebooks/solutions/index"),
     "For instructors": (
         "teach/README",
         "teach/[0-9]*",
