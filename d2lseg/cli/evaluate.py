@@ -79,7 +79,8 @@ def _advice(model: fcn.FCN, given: str | None, folder: str | Path) -> str:
         doubt = f"Is {given} the list of these masks? If not, give theirs with --classes; if so, this network"
         return f"{network}. {doubt} cannot be scored on them"
     if own.is_file():
-        return f"{network}. Score it on masks with these numbers; data import --map renumbers masks"
+        doubt = f"If the lines of {own} are in the wrong order or misnamed, put them right"
+        return f"{network}. {doubt}; if the masks do hold other numbers, data import --map renumbers them"
     return f"{network}. If the masks hold its numbers, give the list of its names: --classes FILE"
 
 

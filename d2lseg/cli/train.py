@@ -206,10 +206,11 @@ def _description(
         f"{options.lr:g} ({options.schedule}), seed {options.seed}",
         f"machine   {here}",
     ]
-    lines[2:2] = [f"          {line}" for line in left]
     path = Path(options.out) / "checkpoint.pt"
     if options.resume and path.is_file():
         lines += [f"resuming from {path}", str(History())]  # the table's head, whose rows follow
+    else:
+        lines[2:2] = [f"          {line}" for line in left]
     return lines
 
 
