@@ -1,7 +1,7 @@
 """Measure this course against the textbook's recipe, side by side: ``python -m benchmarks``.
 
 Run it from the root of the repository, in the course's environment, on an otherwise idle machine. It draws
-its own images, takes a few minutes, and prints the tables that the README shows.
+its own images, takes a few minutes, and prints the tables of docs/benchmarks.md.
 
 ``python -m benchmarks photos --data FOLDER`` measures time to quality instead: both recipes train on the same
 photographs for the same time.

@@ -53,6 +53,11 @@ def test_the_citation_has_what_its_format_asks_for_and_nothing_else():
     assert all(isinstance(citation[name], str) for name in required - {"authors"} | {"version", "abstract"})
 
 
+@pytest.mark.parametrize(("page", "limit"), [("README.md", 900), ("CONTRIBUTING.md", 700)])
+def test_the_first_pages_stay_short(page, limit):
+    assert len((ROOT / page).read_text(encoding="utf-8").split()) <= limit
+
+
 def test_each_erratum_names_released_versions():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "errata.md").read_text(encoding="utf-8")
