@@ -53,7 +53,7 @@ def backward_at_the_end(model, parts):
             accumulate_with(share=lambda y, parts: len(y) / sum(len(x) for x, _ in parts)),
             "nearly all void: expected the mean loss",
         ),
-        (accumulate_with(clear=False), "but not the gradient of score.weight. two parts without void: at"),
+        (accumulate_with(clear=False), "but the gradient of score.weight is not. two parts without void: at"),
         (accumulate_with(backward=False), "two parts without void: the graphs of 2 parts were held at once"),
         (accumulate_with(count=lambda loss: 2 * loss.item()), "expected the mean loss"),
         (all_at_once, "the model got 4 images at once; give it one part at a time"),

@@ -156,8 +156,7 @@ def test_wrong_experiments(change, words):
 
 
 def test_a_report_without_a_conclusion_is_wrong_and_one_of_dots_is_not_yet():
-    assert (
-        "lacks conclusion" in nb08.experiment({k: v for k, v in REPORT.items() if k != "conclusion"}).message
-    )
+    short = {k: v for k, v in REPORT.items() if k != "conclusion"}
+    assert "lacks 'conclusion'" in nb08.experiment(short).message
     assert nb08.experiment(REPORT | {"change": [..., ..., ...]}).status == "not yet"
     assert nb08.experiment(REPORT | {"conclusion": ...}).status == "not yet"

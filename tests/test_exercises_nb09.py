@@ -78,6 +78,11 @@ def test_wrong_worst_images(wrong):
     assert verdict.status == "wrong" and "expected image" in verdict.message
 
 
+def test_an_image_without_the_class_is_named():
+    verdict = nb09.worst(lambda m, c: worst(m, c, counts=lambda matrix, c: True))
+    assert "got 0, which has no pixel of class 2" in verdict.message
+
+
 def calibration(confidence, right, bins, weigh=True, gap=abs, mean=None):
     """The solution of 09.3, with parts to exchange; ``mean`` averages other confidences than it sorts."""
     mean = confidence if mean is None else mean

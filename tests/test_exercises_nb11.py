@@ -104,10 +104,10 @@ def in_the_box(x, y, corners):
         (winding, "a star"),
         (in_the_box, "a triangle"),
         (lambda x, y, corners: inside(x, y, corners, close=False), "a "),
-        (lambda x, y, corners: inside(x, y, corners, strict=False), "you count the corner (6, 3) twice"),
+        (lambda x, y, corners: inside(x, y, corners, strict=False), "counts the corner (6, 3) twice"),
         (lambda x, y, corners: inside(y, x, corners), "a "),
-        (lambda x, y, corners: not inside(x, y, corners), "is outside, you say inside"),
-        (lambda x, y, corners: "yes", "you say 'yes'"),
+        (lambda x, y, corners: not inside(x, y, corners), "is outside, but your function says inside"),
+        (lambda x, y, corners: "yes", "your function says 'yes'"),
     ],
 )
 def test_wrong_polygons(wrong, words):
@@ -173,7 +173,7 @@ def test_rounded_shares_are_wrong_in_any_order(wrong, order):
         (by_share_of_sources, "sources of different sizes"),
         (lambda names, source, share: split(names, source, share)[::-1], "would have enough without"),
         (lambda names, source, share: ([], names), "would have enough without"),
-        (lambda names, source, share: (names, []), "less than the share"),
+        (lambda names, source, share: (names, []), "fewer than the share"),
         (lambda names, source, share: (names[::2], names[:1]), "expected each exactly once"),
         (lambda names, source, share: names, "expected two lists"),
         (lambda names, source, share: 3, "expected two lists"),

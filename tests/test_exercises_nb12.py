@@ -103,7 +103,7 @@ def test_12_1_counts(planted, scene):
     judged(
         "count_pairs",
         [
-            (lambda g, y: counted(g, y, number=lambda t, g: 21 * g + t), "rows and columns are exchanged"),
+            (lambda g, y: counted(g, y, number=lambda t, g: 21 * g + t), "rows and columns are swapped"),
             (lambda g, y: counted(g, y.clamp(max=20)), "for a label with all classes: at (20, "),
             (lambda g, y: counted(g, y, number=lambda t, g: 20 * t + g), "for a label with all classes: at "),
         ],
@@ -136,7 +136,10 @@ def test_12_2_rotations(planted):
         "turn",
         [
             (emptied_afterwards, "pixels inside the image are wrong"),
-            (lambda x, y, a: turned(x, y, a, TF.InterpolationMode.BILINEAR), "values that were not there"),
+            (
+                lambda x, y, a: turned(x, y, a, TF.InterpolationMode.BILINEAR),
+                "values that the original does not",
+            ),
             (lambda x, y, a: turned(x, y, a, image_angle=-a), "the image is not rotated"),
             (lambda x, y, a: turned(x, y, -a), "pixels"),
             (lambda x, y, a: (x, y), "pixels"),
@@ -237,7 +240,7 @@ def test_12_7_corners(planted):
             (common_numbers, "common random numbers of PyTorch"),
             (numpys_common_numbers, "common random numbers of NumPy"),
             (pythons_common_numbers, "common random numbers of Python"),
-            (lambda s, e, i, r, c: np.random.default_rng().integers([r, c]).tolist(), "the second time"),
+            (lambda s, e, i, r, c: np.random.default_rng().integers([r, c]).tolist(), "a second time"),
             (lambda s, e, i, r, c: [by_numpy(s, e, i, r, c)[0]], "expected two numbers"),
             (lambda s, e, i, r, c: [by_numpy(s, e, i, r + 9, c)[0] + r, 0], "out of range"),
             (lambda s, e, i, r, c: by_numpy(s, e, i, max(r - 1, 1), c), "came up 0 times"),
@@ -273,7 +276,10 @@ def test_12_8_heads(planted):
         "with_new_classes",
         [
             (old_ones_kept, "that is no longer part of the model"),
-            (lambda m, c: head(m, c, lambda m, old: m.score.parameters()), "does not have features.weight"),
+            (
+                lambda m, c: head(m, c, lambda m, old: m.score.parameters()),
+                "does not hold the model's features",
+            ),
             (cut_to_size, "should be a new nn.Conv2d"),
             (lambda m, c: head(m, 21), "expected a 1x1 convolution from 8 channels to 4"),
             (lambda m, c: head(m, c, kernel=3), "expected a 1x1 convolution"),
@@ -298,12 +304,12 @@ def test_12_10_masks(planted):
     judged(
         "enlarge_mask",
         [
-            (lambda m, h, w: enlarged(m, h, w, Image.Resampling.BICUBIC), "classes that were not there"),
-            (lambda m, h, w: interpolated(m, h, w, "bilinear"), "classes that were not there"),
-            (lambda m, h, w: planted["enlarge_mask"](m, h, w).T, "classes that were not there"),
+            (lambda m, h, w: enlarged(m, h, w, Image.Resampling.BICUBIC), "that the original does not have"),
+            (lambda m, h, w: interpolated(m, h, w, "bilinear"), "that the original does not have"),
+            (lambda m, h, w: planted["enlarge_mask"](m, h, w).T, "that the original does not have"),
             (lambda m, h, w: interpolated(m, h, w, "nearest"), "expected"),
             (lambda m, h, w: enlarged(m.flip(1).contiguous(), h, w), "expected"),
-            (lambda m, h, w: enlarged(m, h, h), "for 4 x 6 to 40 x 90: got (40, 40)"),
+            (lambda m, h, w: enlarged(m, h, h), "to 40 x 90: expected shape (40, 90), got (40, 40)"),
             (lambda m, h, w: enlarged(m, h, w).numpy(), "expected a tensor, got ndarray"),
         ],
     )

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from d2lseg.exercises import nb01, nb02
 from d2lseg.exercises.verdicts import NOT_YET, RETURNED_NONE, RIGHT, WRONG, Failure, call, check, value
 
 
@@ -102,9 +103,26 @@ def test_wrong_answer_gets_case_hint_and_figure(capsys):
     assert legs(6).message.startswith(f"{WRONG} expected 8, got 6")
 
 
-def test_student_exceptions_are_shown_not_raised(capsys):
-    verdict = add_one(lambda x: x / 0)
-    assert verdict.status == "wrong" and "ZeroDivisionError" in capsys.readouterr().out
+def divides(*arguments):
+    return 1 / 0
+
+
+def test_student_exceptions_are_shown_with_their_line_and_not_raised(capsys):
+    verdict = nb01.size_formula(divides)
+    assert verdict.status == "wrong"
+    told = "your code raised ZeroDivisionError: division by zero, in the line `return 1 / 0`"
+    assert told in verdict.message
+    assert verdict.message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(lambda f: 1, "TypeError: "), (lambda f, j: [1], "TypeError: float() "), (5, "not callable")],
+)
+def test_an_answer_of_the_wrong_kind_is_not_called_an_error_of_the_students_code(answer, told):
+    verdict = nb02.weight_sum(answer)
+    assert verdict.status == "wrong" and "the check can't use your answer" in verdict.message
+    assert told in verdict.message and "your code raised" not in verdict.message
 
 
 def test_display_of_a_verdict_repeats_nothing(capsys):

@@ -9,7 +9,7 @@ import pytest
 from notebook_rules import anchors
 
 from d2lseg.exercises import quiz as quiz_module
-from d2lseg.exercises.quiz import BANK, LETTERS, Option, Question, find, quiz, read
+from d2lseg.exercises.quiz import BANK, LETTERS, Option, Question, find, quiz, read, told
 from d2lseg.exercises.verdicts import RIGHT, WRONG
 from tools import questions
 
@@ -133,8 +133,22 @@ def test_one_question_and_its_verdicts(capsys):
     for letter, option in zip(LETTERS, question.options, strict=False):
         quiz("01_transposed_convolution", 3, f" {letter.upper()}) ")
         verdict = RIGHT if option.misconception is None else WRONG
-        reason = option.misconception or question.explanation
+        reason = told(option.misconception) if option.misconception else question.explanation
         assert capsys.readouterr().out.startswith(f"{verdict} {reason.strip()}")
+
+
+def test_a_misconception_is_told_as_a_sentence():
+    assert told("Forgets the 2.") == "this answer forgets the 2."
+    assert told("A kernel has no size.") == "A kernel has no size."
+    told_of_the_answer = {
+        option.misconception.split()[0]
+        for path in BANK.glob("*.yaml")
+        for question in read(path)
+        for option in question.options
+        if option.misconception and told(option.misconception).startswith("this answer")
+    }
+    assert "Forgets" in told_of_the_answer
+    assert not told_of_the_answer & {"This", "Those", "Its", "Always", "Class", "Classes", "Pixels"}
 
 
 @pytest.mark.parametrize(

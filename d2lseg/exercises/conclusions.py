@@ -27,7 +27,7 @@ def experiment_fault(report: Mapping[str, Any]) -> Fault:
         return f"expected a dictionary, got {type(report).__name__}"
     missing = {"base", "change", "verdict", "conclusion"} - set(report)
     if missing:
-        return f"the dictionary lacks {', '.join(sorted(missing))}"
+        return f"the dictionary lacks {', '.join(map(repr, sorted(missing)))}"
     base, change = _scores(report["base"]), _scores(report["change"])
     verdict, conclusion = value(report["verdict"]), value(report["conclusion"])
     for name, scores in (("base", base), ("change", change)):
@@ -35,8 +35,10 @@ def experiment_fault(report: Mapping[str, Any]) -> Fault:
             return f"{name}: expected the mIoU of at least {SEEDS} seeds, 0 to 1 each; got {list(scores)}"
     if verdict not in VERDICTS:
         return f"the verdict is one of {', '.join(map(repr, VERDICTS))}; got {verdict!r}"
-    if verdict != _verdict(base, change):
-        return f"{verdict!r} does not follow: compare the difference of the means with the larger spread"
+    gain, spread = _difference(base, change)
+    if verdict != _verdict(gain, spread):
+        seen = f"the mean changes by {gain:+.3f}, and the larger spread is {spread:.3f}"
+        return f"{verdict!r} does not follow from your scores: {seen}"
     return _words_fault(conclusion, [statistics.mean(scores) for scores in (base, change)])
 
 
@@ -59,9 +61,14 @@ def _scores(given: Any) -> tuple[Any, ...]:
     return scores if isinstance(scores, tuple) else (scores,)
 
 
-def _verdict(base: Sequence[float], change: Sequence[float]) -> str:
-    """Call a difference real only if it is larger than the larger of the two spreads."""
+def _difference(base: Sequence[float], change: Sequence[float]) -> tuple[float, float]:
+    """Give the difference of the means, and the larger of the two spreads."""
     gain = statistics.mean(change) - statistics.mean(base)
-    if abs(gain) <= max(max(scores) - min(scores) for scores in (base, change)) + SLACK:
+    return gain, max(max(scores) - min(scores) for scores in (base, change))
+
+
+def _verdict(gain: float, spread: float) -> str:
+    """Call a difference real only if it is larger than the larger spread."""
+    if abs(gain) <= spread + SLACK:
         return "not seen"
     return "better" if gain > 0 else "worse"

@@ -22,7 +22,7 @@ def number_of_classes(answer: Any) -> Fault:
     if number == want - 1:
         return f"{number} is the number of kinds of objects, but background is a class too"
     if number != want:
-        return f"expected the length of voc.VOC_CLASSES, got {number!r}"
+        return f"expected the number of names in voc.VOC_CLASSES, got {number!r}"
     return None
 
 
@@ -37,7 +37,7 @@ def count_pixels(background: Any, car: Any, dog: Any, void: Any) -> Fault:
         return f"the label has {len(flat)} pixels, but your counts add up to {sum(got)}"
     for name, index, number in zip(("background", "car", "dog", "void"), (0, 7, 12, 255), got, strict=True):
         if number != flat.count(index):
-            return f"{number} is not the number of pixels with the value {index} ({name})"
+            return f"the label does not hold the value {index} ({name}) {number} times; count it row by row"
     return None
 
 

@@ -51,7 +51,7 @@ def pad_to_32(answer: Any) -> Fault:
         if not torch.equal(got[1], want_label):
             return _label_fault(got[1], want_label, case)
         if not torch.equal(got[0][:, :h, :w], image):
-            return f"{case}: the image itself has changed, or does not start at the top left"
+            return f"{case}: the image itself has changed, or is not at the top left of the result"
         padding = got[0][:, ~_inside(h, w, height, width)]  # (3, H, W) -> (3, pixels of the padding)
         if wrong := {tuple(colour) for colour in padding.T.tolist()} - {voc.MEAN_COLOR}:
             return f"{case}: expected the padding {voc.MEAN_COLOR}, got {wrong.pop()}"
@@ -99,8 +99,11 @@ def rescale(answer: Any) -> Fault:
         if not torch.equal(got[1], want):
             return _label_fault(got[1], want, case)
         smooth = F.interpolate(image[None].float(), size, mode="bilinear")[0]
-        if (got[0] - smooth).abs().max() > (1 if factor > 1 else 4):
-            return f"{case}: the image differs from what bilinear scaling gives"
+        different = (got[0] - smooth).abs() > (1 if factor > 1 else 4)
+        if different.any():
+            place = tuple(different.nonzero()[0].tolist())
+            found = f"at {place} expected about {smooth[place]:.0f}, got {int(got[0][place])}"
+            return f"{case}: the image differs from what bilinear scaling gives; {found}"
     return None
 
 

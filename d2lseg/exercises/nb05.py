@@ -97,7 +97,7 @@ def accumulate(answer: Any) -> Fault:
             return f"{case}: expected the mean loss {float(want.detach()):.4f}, got {got:.4f}"
         for name, parameter in whole.named_parameters():
             if fault := tensor_fault(model.get_parameter(name).grad, parameter.grad, case):  # type: ignore[arg-type]
-                return f"the loss is right, but not the gradient of {name}. {fault}"
+                return f"the loss is right, but the gradient of {name} is not. {fault}"
     return None
 
 

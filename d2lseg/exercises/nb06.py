@@ -125,8 +125,8 @@ def mirrored(answer: Any) -> Fault:
         if fault := tensor_fault(got, (straight + flipped.flip(-1)) / 2, case):
             if model.trained:
                 return (
-                    f"{case}: you called the network in training mode, in which batch normalisation uses the "
-                    "image's own mean; call model.eval() first, or prediction.predict_logits, which does"
+                    f"{case}: the network ran in training mode, where batch normalisation uses the image's "
+                    "own mean; call model.eval() first, or use prediction.predict_logits, which does"
                 )
             if tensor_fault(got, (straight + flipped) / 2, case) is None:
                 return f"{case}: the second map is still mirrored when it is averaged with the first"

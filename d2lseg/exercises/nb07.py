@@ -105,10 +105,10 @@ def fuse(answer: Any) -> Fault:
             return f"{case}: you changed the caller's scores; write the sum into a new tensor"
         if fault := tensor_fault(got, _enlarge(_enlarge(coarse, 2) + fine, 16), case):
             if tensor_fault(got, _enlarge(coarse, 32) + _enlarge(fine, 16), case) is None:
-                return f"{case}: you enlarge both maps to pixels and add there; FCN-16s adds at stride 16"
+                return f"{case}: you enlarge both maps to pixels and add those; FCN-16s adds at stride 16"
             if tensor_fault(got, _fade(_fade(coarse, 2) + fine, 16), case) is None:
                 return (
-                    f"{case}: your layers fade towards the border (notebook 02); replicate the border instead"
+                    f"{case}: your scores fade towards the border (notebook 02); replicate the border instead"
                 )
             return fault
     return None

@@ -30,7 +30,9 @@ def repaired(answer: Any) -> Fault:
             if fault := tensor_fault(got, want, f"for {kind!r} and {classes} classes"):
                 return fault
             if not torch.equal(given, matrix):
-                return "the matrix is right, but you changed the caller's; work on a copy"
+                return (
+                    f"for {kind!r}: the result is right, but you changed the caller's matrix; copy it first"
+                )
     return None
 
 
@@ -59,7 +61,10 @@ def worst(answer: Any) -> Fault:
             want = min(ious, key=lambda i: ious[i])
             got = value(call(answer, [m.clone() for m in matrices], c))
             if got != want:
-                return f"for {images} images and class {c}: expected image {want}, got {got!r}"
+                lacks = (
+                    f", which has no pixel of class {c}" if got in range(images) and got not in ious else ""
+                )
+                return f"for {images} images and class {c}: expected image {want}, got {got!r}{lacks}"
     return None
 
 

@@ -88,7 +88,7 @@ def inside(answer: Any) -> Fault:
                     return _polygon_fault(name, corners, (x, y), want, got)
     # at the height of a corner where a rising edge and a falling edge meet
     if not value(call(answer, 3.0, 3.0, [(3, 0), (6, 3), (3, 6), (0, 3)])):
-        return "for a square on its corner: (3, 3) is its middle, but you count the corner (6, 3) twice"
+        return "for a square on its corner: (3, 3) is inside, but your code counts the corner (6, 3) twice"
     return None
 
 
@@ -96,7 +96,7 @@ def _polygon_fault(name: str, corners: Sequence[Point], point: Point, want: bool
     """Describe a wrong answer for one point, and draw it."""
     where = {True: "inside", False: "outside"}
     said = where.get(got, repr(got))
-    message = f"for {name}: ({point[0]:.2f}, {point[1]:.2f}) is {where[want]}, you say {said}"
+    message = f"for {name}: ({point[0]:.2f}, {point[1]:.2f}) is {where[want]}, but your function says {said}"
     return Failure(message, lambda: _draw_polygon(corners, point))
 
 
@@ -157,7 +157,7 @@ def _split_fault(names: Sequence[str], share: float, train: list[str], val: list
     if both:
         return f"source {min(both)!r} is in both lists"
     if len(val) < share * len(names):
-        return f"val has {len(val)} of {len(names)} images, less than the share"
+        return f"val has {len(val)} of {len(names)} images, fewer than the share {share}"
     sizes = {s: sum(_source(name) == s for name in val) for s in map(_source, val)}
     if len(val) - max(sizes.values()) >= share * len(names):
         return f"val has {len(val)} of {len(names)} images, and would have enough without its largest source"

@@ -56,7 +56,7 @@ def _ask(answer: Any, *args: Any) -> Any:
 
     def asked() -> Any:
         if (result := answer(*args)) is None:
-            raise _FaultError("the function returned None. Does it end with a return statement?")
+            raise _FaultError("your function returned None. Does it end with a return statement?")
         return result
 
     return call(answer if answer is ... else asked)
@@ -79,7 +79,7 @@ def count_pairs(answer: Any) -> Fault:
         _not_yet_if(top == 21 and _same(got, wrapped.view(21, 21)))
         if fault := tensor_fault(got, want.view(21, 21), case):
             turned = _same(got, want.view(21, 21).T)
-            return f"{case}: rows and columns are exchanged" if turned else fault
+            return f"{case}: rows and columns are swapped; rows are the true classes" if turned else fault
     return None
 
 
@@ -108,7 +108,7 @@ def turn(answer: Any) -> Fault:
 def _turned_fault(got: Tensor, want: Tensor) -> str | None:
     """Describe what is wrong with a rotated label."""
     if invented := sorted(set(got.unique().tolist()) - {0, 15, 20, VOID}):
-        return f"the label has values that were not there: {invented[:5]}"
+        return f"the label has values that the original does not have: {invented[:5]}"
     for what, there in (("beyond the image", want == VOID), ("inside the image", want != VOID)):
         if different := int((got != want)[there].sum()):
             row, column = ((got != want) & there).nonzero()[0].tolist()
@@ -256,7 +256,7 @@ def corner(answer: Any) -> Fault:
     again = {key: _corner(answer, key) for key in keys[::50]}
     if different := [key for key in again if again[key] != got[key]]:
         seed, epoch, index = different[0]
-        return f"seed {seed}, epoch {epoch}, image {index} gives another place the second time"
+        return f"seed {seed}, epoch {epoch}, image {index} gives another place when it is asked a second time"
     first: dict[tuple[int, int], tuple[int, int, int]] = {}
     twins = [(first.setdefault(place, key), key) for key, place in got.items()]
     twins = [(one, other) for one, other in twins if one != other]
@@ -315,7 +315,7 @@ def with_new_classes(answer: Any) -> Fault:
         if fault := _head_fault(model, old, classes) or _held_fault(model, held):
             return f"for {classes} classes: {fault}"
         if not torch.equal(model.features.weight, kept):
-            return "the rest of the network has changed; only the score layer is new"
+            return "the rest of the network has changed; replace the score layer only"
         if {group["lr"] for group in optimizer.param_groups} != {0.1}:
             return f"expected the rate 0.1, got {[group['lr'] for group in optimizer.param_groups]}"
     return None
@@ -347,9 +347,9 @@ def _held_fault(model: nn.Module, held: Sequence[Tensor]) -> str | None:
     """Describe how the tensors of an optimizer differ from a model's parameters."""
     names = {id(p): name for name, p in model.named_parameters()}
     if missing := [name for key, name in names.items() if key not in map(id, held)]:
-        return f"the optimizer does not have {missing[0]}"
+        return f"the optimizer does not hold the model's {missing[0]}"
     if strangers := [tuple(p.shape) for p in held if id(p) not in names]:
-        return f"the optimizer still has a tensor {strangers[0]} that is no longer part of the model"
+        return f"the optimizer still holds a tensor {strangers[0]} that is no longer part of the model"
     return None
 
 
@@ -410,7 +410,7 @@ def enlarge_mask(answer: Any) -> Fault:
             return f"{case}: expected a tensor, got {type(got).__name__}"
         _not_yet_if(height != width and got.shape == (width, height))
         if got.shape != (height, width):
-            return f"{case}: got {tuple(got.shape)}"
+            return f"{case}: expected shape {(height, width)}, got {tuple(got.shape)}"
         rows, columns = (
             torch.tensor([int((i + 0.5) * small / large) for i in range(large)])
             for small, large in ((h, height), (w, width))
@@ -418,7 +418,7 @@ def enlarge_mask(answer: Any) -> Fault:
         want = mask[rows][:, columns]
         if invented := sorted(set(got.unique().tolist()) - set(mask.unique().tolist())):
             names = ", ".join(VOC_CLASSES[i] if i < 21 else str(i) for i in map(int, invented[:3]))
-            return f"{case}: the mask has classes that were not there: {names}"
+            return f"{case}: the new mask has classes that the original does not have: {names}"
         if not _same(got, want):
             row, column = (got != want).nonzero()[0].tolist()
             found = f"expected {int(want[row, column])}, got {int(got[row, column])}"
@@ -498,7 +498,9 @@ def mean_of_losses(answer: Any) -> Fault:
         if not math.isclose(_number(got, case), sum(losses) / n, abs_tol=1e-5):
             return f"{case}: expected {sum(losses) / n:.4f}, got {_number(got, case):.4f}"
         if model.most > 2:
-            return f"{case}: the result has no graph, but on the way those of {model.most} batches were alive"
+            return (
+                f"{case}: the result has no graph, but in the loop those of {model.most} batches were alive"
+            )
         if isinstance(got, Tensor) and got.requires_grad:
             return f"{case}: the result still holds its graph"
         if not model.training:

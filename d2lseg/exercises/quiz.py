@@ -8,6 +8,7 @@ a question and asserts that the right option holds and that no other does.
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ class Option:
     text
         The answer, in Markdown.
     misconception
-        What somebody who chooses it believes; None for the right answer.
+        What somebody who chooses it believes, as a sentence or from its verb on ("Forgets ..."); None for the
+        right answer.
     holds
         A Python expression that is true only for the right answer; None where a question is about an idea
         that no short code can decide.
@@ -154,4 +156,12 @@ def judged(question: Question, answer: str) -> str:
     option = question.options[letters.index(letter)]
     if option.misconception is None:
         return f"{RIGHT} {question.explanation.strip()}"
-    return f"{WRONG} {option.misconception.strip()}\nSee the section {question.section!r}."
+    advice = f"Read the section {question.section!r} again, then try another letter."
+    return f"{WRONG} {told(option.misconception)}\n{advice}"
+
+
+def told(misconception: str) -> str:
+    """Give a misconception that begins with its verb a subject: "Forgets ..." is told of the answer."""
+    text = misconception.strip()
+    is_verb = re.match(r"[A-Z][a-z]+s\b", text) is not None
+    return f"this answer {text[0].lower()}{text[1:]}" if is_verb else text

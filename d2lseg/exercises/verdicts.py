@@ -18,9 +18,9 @@ answer, and from the check.
 A stub gets the verdict "not yet": an answer that is ``...``, or a function that returns ``None`` or ``...``
 or raises ``NotImplementedError`` without a message. A function that returns ``None`` though its body does
 something is told so, because it may be finished except for its ``return``.
-Any other exception in the student's code gets "wrong" and is quoted, also the ``NotImplementedError`` with
-which PyTorch refuses a wrong shape or type. A check itself never raises, so *Run All* always reaches the end
-of a notebook.
+Any other exception in the student's code gets "wrong" and is quoted with its line, also the
+``NotImplementedError`` with which PyTorch refuses a wrong shape or type. A check itself never raises, so
+*Run All* always reaches the end of a notebook.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from __future__ import annotations
 import dis
 import functools
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
@@ -42,10 +44,14 @@ from .guard import Withheld, withheld
 RIGHT, NOT_YET, WRONG = "Right.", "Not yet.", "Not right:"
 
 # Printed after "Not yet." where a function may be finished.
-RETURNED_NONE = "Your function returned None: if it is finished, let it return its result."
+RETURNED_NONE = "Your function returned None. If it is finished, does it end with a return statement?"
 
 # What a body of nothing but ..., pass, a docstring or return None consists of, in any version of Python.
 _IDLE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+
+# The folder of the checks, and the package around it.
+CHECKS = Path(__file__).resolve().parent
+PACKAGE = CHECKS.parent
 
 # The latest verdict of each check in this session and its time, by the check's module and name; see `report`.
 GIVEN: dict[tuple[str, str], tuple[Verdict, float]] = {}
@@ -185,9 +191,21 @@ def _judge(find_fault: Callable[[], Fault], hint: str) -> tuple[Verdict, Callabl
     except Withheld as error:
         fault = str(error)
     except Exception as error:  # the student's code may raise anything: report it, never raise it
-        fault = f"your code raised {type(error).__name__}: {error}"
+        fault = _raised(error)
     if fault is None:
         return Verdict("right", RIGHT), None
     if isinstance(fault, str):
         fault = Failure(fault)
     return Verdict("wrong", f"{WRONG} {fault.message}\nHint: {hint}"), fault.draw
+
+
+def _raised(error: Exception) -> str:
+    """Say what was raised, and by which line of the student's function, or that the check itself tripped."""
+    told = f"{type(error).__name__}: {error}"
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.parent == CHECKS:
+            continue
+        own = PACKAGE not in path.parents and "site-packages" not in path.parts
+        return f"your code raised {told}" + (f", in the line `{frame.line}`" if own and frame.line else "")
+    return f"the check can't use your answer as it is ({told}): what should it take, and return?"

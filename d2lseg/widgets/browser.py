@@ -191,6 +191,6 @@ class DatasetBrowser(widgets.VBox):
     def _show_error(self, error: Exception) -> None:
         """Show an error in the caption, because Jupyter may hide one that is raised in a callback."""
         figure = Figure(figsize=FIGSIZE, dpi=DPI)
-        figure.text(0.5, 0.5, "This image cannot be shown, see below.", ha="center")
+        figure.text(0.5, 0.5, "This image cannot be shown; the reason is below.", ha="center")
         self.image.value = png(figure)
         self.caption.value = html.escape(str(error))
