@@ -93,7 +93,7 @@ def _add_workers(add: Add) -> None:
 
 
 def _add_checkpoint(add: Add) -> None:
-    network = "The network: a model.pt or best.pt written by train; or photos or emoji, which come with the course."
+    network = "The network: model.pt or best.pt from a training run, or photos or emoji, from the course."
     add("--checkpoint", required=True, metavar="FILE|photos|emoji", help=network)
 
 
