@@ -27,6 +27,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from .engine import weights as weight_files
 from .engine.checkpoint import check_finite
+from .engine.files import user_path
 
 STRIDES = (8, 16, 32)  # pixels per cell of the three maps
 
@@ -342,7 +343,7 @@ def make_classifier(
     plan = design(name)
     network = plan.network()
     if weights is not None:
-        path = plan.imagenet() if weights == "imagenet" else Path(weights)
+        path = plan.imagenet() if weights == "imagenet" else user_path(weights)
         _load_weights(network, plan.title, path, without)
     return network
 

@@ -407,6 +407,24 @@ def test_a_finished_training_is_not_trained_further(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_a_checkpoint_in_the_home_folder_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    epochs = []
+    options = SETTINGS | {"after_epoch": lambda model, history: epochs.append(len(history.rows))}
+    training.train(tiny(), loader(), **options, epochs=1, checkpoint_path="~/last.pt")
+    training.train(tiny(), loader(), **options, epochs=2, checkpoint_path="~/last.pt", resume=True)
+    assert epochs == [1, 2] and (tmp_path / "last.pt").is_file()  # the first is not trained again
+
+
+def test_a_folder_for_the_checkpoint_is_refused_before_the_first_epoch(tmp_path):
+    epochs = []
+    options = SETTINGS | {"epochs": 1, "after_epoch": lambda model, history: epochs.append(len(history.rows))}
+    with pytest.raises(ValueError, match=r"a folder; give the checkpoint's file, such as checkpoint\.pt"):
+        training.train(tiny(), loader(), **options, checkpoint_path=tmp_path)
+    assert epochs == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"lr": 0.01}, r"lr=0\.05 \(now 0\.01\)"), ({"epochs": 1}, "epochs"), ({"seed": 1}, "seed=0")],

@@ -93,8 +93,9 @@ def _add_workers(add: Add) -> None:
 
 
 def _add_checkpoint(add: Add) -> None:
-    network = "The network: a model.pt or best.pt written by train; or photos or emoji, which come with the course."
-    add("--checkpoint", required=True, metavar="FILE|photos|emoji", help=network)
+    network = "The network: a model.pt or best.pt written by train"
+    shipped = "photos or emoji, which come with the course"
+    add("--checkpoint", required=True, metavar="FILE|photos|emoji", help=f"{network}; or {shipped}.")
 
 
 def _add_size(add: Add, name: str, help: str, default: tuple[int, int] | None = None) -> None:

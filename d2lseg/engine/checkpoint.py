@@ -166,7 +166,7 @@ def write(path: str | os.PathLike, content: dict[str, Any]) -> Path:
             if error.__context__ is not None:
                 raise error.__context__ from None
             raise
-    return Path(path)
+    return user_path(path)
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:

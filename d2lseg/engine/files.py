@@ -48,7 +48,7 @@ def data_dir() -> Path:
     """
     checkout = Path(__file__).resolve().parents[2]
     if os.environ.get("D2LSEG_DATA"):
-        folder = Path(os.environ["D2LSEG_DATA"]).expanduser()
+        folder = user_path(os.environ["D2LSEG_DATA"])
     elif (checkout / "pyproject.toml").is_file() and (checkout / "notebooks").is_dir():
         folder = checkout / "data"
     else:
@@ -179,14 +179,15 @@ def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -
     writer.writerows(rows)
     with written_whole(path) as file:
         file.write(text.getvalue().encode())
-    return Path(path)
+    return user_path(path)
 
 
 def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     """Read the rows that `write_csv` wrote, every value as text; without such a file there are none."""
-    if not Path(path).is_file():
+    path = user_path(path)
+    if not path.is_file():
         return []
-    with Path(path).open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -195,4 +196,4 @@ def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with written_whole(path) as file:
         file.write(f"{text}\n".encode())
-    return Path(path)
+    return user_path(path)
