@@ -134,7 +134,7 @@ def linear_to_conv(layer: nn.Linear, channels: int, kernel_size: int, padding: i
     # made without values, then given the linear layer's own: the largest has 103 million
     conv = nn.Conv2d(channels, layer.out_features, kernel_size, padding=padding, device="meta")
     conv.weight = nn.Parameter(layer.weight.detach().view(conv.weight.shape))
-    conv.bias = nn.Parameter(layer.bias.detach())
+    conv.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach())
     return conv
 
 
