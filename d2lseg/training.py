@@ -143,7 +143,7 @@ def balanced_weights(counts: Tensor) -> Tensor:
         float32, (C,). A class that does not occur gets 0.
     """
     weights = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1).double())
-    return (weights * (counts > 0)).float()
+    return weights.where(counts > 0, 0.0).float()  # 0 / 0 too, where every pixel is void
 
 
 def _checked(label: Tensor, logits: Tensor) -> Tensor:

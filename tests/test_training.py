@@ -450,7 +450,22 @@ def test_checkpoints_that_cannot_be_gone_on_from_are_refused(tmp_path):
         training.train(Tiny(classes=4), loader(), **options)
 
 
-@pytest.mark.parametrize("text", ["DefaultCPUAllocator: can't allocate memory: 1 bytes", None])
+@pytest.mark.parametrize(
+    ("counts", "weights"),
+    [([6, 0, 2], [8 / (2 * 6), 0, 8 / (2 * 2)]), ([0, 0, 0], [0, 0, 0])],  # the last: void alone
+)
+def test_a_class_that_does_not_occur_weighs_nothing(counts, weights):
+    torch.testing.assert_close(training.balanced_weights(torch.tensor(counts)), torch.tensor(weights).float())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DefaultCPUAllocator: can't allocate memory: 1 bytes",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.",  # the same on Windows
+        None,
+    ],
+)
 def test_running_out_of_memory_suggests_half_the_batch(text):
     error = torch.cuda.OutOfMemoryError("CUDA out of memory") if text is None else RuntimeError(text)
     model = tiny()
