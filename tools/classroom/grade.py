@@ -128,7 +128,8 @@ def decide(student: str, exercise: str, plan: Plan, outcome: sandbox.Outcome) ->
             notes.append(message)
             message = ""
             verdict = "wrong" if any(report.get("error") for report in reports) else verdict
-    notes += ["it needs more memory than it may have"] * memory_words(notes, message)
+    if memory_words(notes, message):
+        notes.append("it needs more memory than it may have")
     return Grade(student, exercise, verdict, sum(r["seconds"] for r in reports), unique(notes), message)
 
 
