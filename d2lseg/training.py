@@ -243,8 +243,8 @@ def train(
         What to train, in groups that may have a peak rate ``lr`` and a ``weight_decay`` (0.01) of their own,
         see `fcn.parameter_groups`. By default everything that is not frozen.
     seed : int
-        Seeds the order of a plain shuffling DataLoader. The batches of `voc.load_data_voc` have a seed of
-        their own, for order and augmentation: give both.
+        Seeds the order of a DataLoader that shuffles with a ``generator`` of its own. The batches of
+        `voc.load_data_voc` have a seed of their own, for order and augmentation: give both.
     live : bool
         Show a progress bar and a live curve.
     checkpoint_path : path, optional

@@ -42,12 +42,12 @@ FIXED = (
 # further ones, and what stands for them in the settings of older runs
 FIXED_LATER: dict[str, str | float | None] = {
     "init": None,
+    "jitter": 0.0,
     "freeze": None,
     "backbone_lr": None,
     "loss": "ce",
     "class_weights": None,
 }
-FIXED_LATER |= {"jitter": 0.0}
 WRITTEN = ("model.pt", "best.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json")
 
 

@@ -168,7 +168,9 @@ def tagged(path: Path) -> tuple[str, str]:
     right = find(books.read(path), books.read(path.parent / "solutions" / path.name))
     book = json.loads(text)
     for index, cell in enumerate(book["cells"]):
-        own = [tag for tag in cell["metadata"].get("tags", []) if tag != TAG] + [TAG] * (index in right)
-        cell["metadata"].pop("tags", None)
-        cell["metadata"] |= {"tags": own} if own else {}
+        own = [tag for tag in cell["metadata"].pop("tags", []) if tag != TAG]
+        if index in right:
+            own.append(TAG)
+        if own:
+            cell["metadata"]["tags"] = own
     return text, json.dumps(book, indent=1, ensure_ascii=False) + text[len(text.rstrip()) :]
