@@ -18,6 +18,7 @@ from pathlib import Path
 
 from d2lseg.engine import files
 from d2lseg.exercises.quiz import BANK, LETTERS, Question, find, read
+from tools.slides.minutes import anchor
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "teach" / "questions"
@@ -32,11 +33,6 @@ table { border-collapse: collapse } td, th { border: 1px solid #999; padding: 0.
 
 
 # --- the website's pages ------------------------------------------------------------------------------------
-
-
-def anchor(heading: str) -> str:
-    """Give the end of an address that leads to a heading."""
-    return re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-")
 
 
 def page(path: Path) -> str:

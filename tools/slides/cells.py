@@ -18,12 +18,13 @@ from nbconvert.filters import ansi2html, markdown2html
 from nbconvert.filters.highlight import Highlight2HTML
 from PIL import Image
 
+from tools.captions import CAPTION, caption, images
+
 ANSWER_WORDS = 45
 MOST_LINES, MOST_COLUMNS = 10, 85  # of code or output in letters of the usual size
 LEAST, MOST, MOST_OF_CODE = 17, 27, 21  # the sizes of letters, in pixels, on a slide without a figure
 WIDE, HIGH = 1130, 290  # the pixels that code or output may take there
 QUESTION = re.compile(r"\*\*Predict before you run[.:]?\*\*:?\s*")
-CAPTION = re.compile(r"^\*Figure: (.+?)\*$", re.MULTILINE | re.DOTALL)
 IMAGES = ("image/png", "image/jpeg")
 
 
@@ -154,12 +155,5 @@ def text_parts(cell: nbformat.NotebookNode, first: bool) -> list[Part]:
 
 def captions(book: nbformat.NotebookNode) -> dict[str, str]:
     """Map the ids of cells that draw to the captions after them, the alternative texts of their figures."""
-    found: dict[str, str] = {}
-    last = ""
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            drawn = any(kind in output.get("data", {}) for output in cell.outputs for kind in IMAGES)
-            last = cell.id if drawn else last
-        elif last and (match := CAPTION.search(cell.source)):
-            found.setdefault(last, " ".join(re.sub(r"[*`$]", "", match[1]).split()))
-    return found
+    drawing = [index for index, cell in enumerate(book.cells) if images(cell)]
+    return {book.cells[index].id: caption(book, index) or "" for index in drawing}
