@@ -61,12 +61,12 @@ def folding(question: Question, number: int, book: str) -> str:
 
 
 def write_pages(bank: Path = BANK, folder: Path = PAGES) -> list[Path]:
-    """Write the page of each notebook and give their places."""
+    """Write the page of each notebook, and return their paths."""
     return [write(folder / f"{path.stem}.md", page(path)) for path in sorted(bank.glob("*.yaml"))]
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a text file whole, in a folder that is made where it is missing, and give its place."""
+    """Write a text file whole, in a folder that is made where it is missing, and return its path."""
     files.make_folder(path.parent)
     with files.written_whole(path) as stream:
         stream.write(text.encode("utf-8"))
@@ -148,7 +148,7 @@ def key(questions: Sequence[Question], seed: int) -> str:
 def write_exam(
     notebooks: Sequence[str], count: int, seed: int, folder: Path, bank: Path = BANK
 ) -> list[Path]:
-    """Write the exam and its key as two HTML files and give their places."""
+    """Write the exam and its key as two HTML files, and return their paths."""
     questions = draw(notebooks, count, seed, bank)
     texts = {"exam": exam(questions, seed), "key": key(questions, seed)}
     return [write(folder / f"{name}-{seed}.html", text) for name, text in texts.items()]

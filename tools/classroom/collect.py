@@ -35,7 +35,7 @@ class File:
 
 
 def files(source: Path) -> Iterator[File]:
-    """Give the files in a folder or a zip file, and in the zip files in it.
+    """Yield the files in a folder or a zip file, and in the zip files in it.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def files(source: Path) -> Iterator[File]:
 
 
 def unzipped(content: bytes, place: PurePosixPath, deeper: int) -> Iterator[File]:
-    """Give the files in a zip file, as if it were a folder; those that cannot be read come empty."""
+    """Yield the files in a zip file, as if it were a folder; those that cannot be read come empty."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except zipfile.BadZipFile:
@@ -150,7 +150,7 @@ def collect(source: Path, target: Path, root: Path = books.ROOT) -> list[dict[st
 
 
 def take(file: File, draft: Path, lessons: dict[str, str]) -> dict[str, str]:
-    """Put one file into its student's folder, if it is a lesson, and give its row in the list."""
+    """Put one file into its student's folder, if it is a lesson, and return its row in the list."""
     who = student(file.place, list(lessons.values()))
     folder = draft / who
     folder.mkdir(exist_ok=True)

@@ -41,7 +41,7 @@ class Part:
 
 
 def tags(cell: nbformat.NotebookNode) -> set[str]:
-    """Give the tags of a cell."""
+    """Return the tags of a cell."""
     return set(cell.metadata.get("tags", []))
 
 
@@ -63,12 +63,12 @@ def paragraphs(text: str) -> list[str]:
 
 
 def question(source: str) -> str:
-    """Give the question of a prompt, without the text that leads to it."""
+    """Return the question of a prompt, without the text that leads to it."""
     return QUESTION.split(source)[-1].strip()
 
 
 def answer(source: str, most: int = ANSWER_WORDS) -> str:
-    """Give as many of an answer's first sentences as a slide has room for, and one at least."""
+    """Return as many of an answer's first sentences as a slide has room for, and one at least."""
     first = paragraphs(source)[0]
     sentences = re.split(r"(?<=[.!?:)])\s+(?=[A-Z*`$(])", first)
     count = 1
@@ -86,7 +86,7 @@ def is_long(text: str) -> bool:
 
 
 def letters(text: str, most: int = MOST) -> int:
-    """Give the size, in pixels, in which a text fills the width of a slide or two fifths of its height."""
+    """Return the size, in pixels, in which a text fills the width of a slide or two fifths of its height."""
     lines = text.splitlines()
     by_width, by_height = WIDE / (0.602 * max(map(len, lines))), HIGH / (1.35 * len(lines))
     return int(max(LEAST, min(most, by_width, by_height)))
@@ -102,7 +102,7 @@ def code(source: str, lines: str = "") -> Part:
 
 
 def figure(data: dict[str, Any], alt: str) -> Part | None:
-    """Give an output's image as an element that holds its own data, or None if it has none."""
+    """Return an output's image as an element that holds its own data, or None if it has none."""
     kind = next((kind for kind in IMAGES if kind in data), None)
     if kind is None:
         return None
@@ -134,7 +134,7 @@ def outputs(cell: nbformat.NotebookNode, alt: str) -> list[Part]:
 
 
 def code_parts(cell: nbformat.NotebookNode, alt: str, shown: str) -> list[Part]:
-    """Give a code cell's code, outputs or both; where nothing is said, a figure comes without its code."""
+    """Return a code cell's code, outputs or both; where nothing is said, a figure comes without its code."""
     results = outputs(cell, alt)
     if shown == "default":
         shown = "output" if any(part.kind == "figure" for part in results) else "both"
@@ -145,7 +145,7 @@ def code_parts(cell: nbformat.NotebookNode, alt: str, shown: str) -> list[Part]:
 
 
 def text_parts(cell: nbformat.NotebookNode, first: bool) -> list[Part]:
-    """Give a prompt's question, or an answer's first sentences; other text is the deck file's."""
+    """Return a prompt's question, or an answer's first sentences; other text is the deck file's."""
     if first and "predict" in tags(cell):
         return [Part(words(f"**Predict:** {question(cell.source)}"), "question")]
     if not first and "answer" in tags(cell):
