@@ -425,6 +425,18 @@ def test_a_folder_for_the_checkpoint_is_refused_before_the_first_epoch(tmp_path)
     assert epochs == []
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_resumed_run_may_gain_or_lose_its_validation_images(tmp_path, first):
+    options = SETTINGS | {"checkpoint_path": tmp_path / "last.pt"}
+    val = {first: loader(shuffle=False), not first: None}
+    training.train(tiny(), loader(), val[True], 1, **options)
+    history = training.train(tiny(), loader(), val[False], 2, **options, resume=True)
+    (line, *_) = history.plot().axes[1].lines
+    assert line.get_xdata().tolist() == [1 if first else 2]
+    with history.write_csv(tmp_path / "history.csv").open(newline="") as file:
+        assert [bool(row["miou"]) for row in csv.DictReader(file)] == [first, not first]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"lr": 0.01}, r"lr=0\.05 \(now 0\.01\)"), ({"epochs": 1}, "epochs"), ({"seed": 1}, "seed=0")],

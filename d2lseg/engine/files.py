@@ -172,9 +172,10 @@ def read_text(path: str | os.PathLike[str], what: str = "file", advice: str = "c
 
 
 def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows, at least one and all with the same keys, to a CSV file; its header has the keys."""
+    """Write rows, at least one, to a CSV file with a column for each key; what a row lacks stays empty."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    keys = dict.fromkeys(key for row in rows for key in row)  # each once, in order
+    writer = csv.DictWriter(text, fieldnames=list(keys), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     with written_whole(path) as file:
