@@ -141,12 +141,17 @@ def make(folder: Path, python: str = sys.executable, shared: bool = False, index
         share(("torch", "torchvision"), site)
     shutil.copytree(STAND_IN, site, dirs_exist_ok=True)
     (site / "colab_stand_in.pth").write_text("import google.colab\n")  # Colab's kernel has imported it too
-    argv = [str(inside), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    describe_kernel(folder, inside)
+    return inside
+
+
+def describe_kernel(folder: Path, python: Path) -> None:
+    """Let Jupyter start the environment's Python as its kernel."""
+    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # no warning by its debugger, in the midst of our lines
     spec = {"argv": argv, "display_name": "Colab", "language": "python", "env": quiet}
     kernel_file(folder).parent.mkdir(parents=True)
     kernel_file(folder).write_text(json.dumps(spec))
-    return inside
 
 
 def kernel_file(folder: Path) -> Path:
