@@ -125,8 +125,11 @@ def cross_entropy_and_dice(logits: Tensor, label: Tensor, class_weights: Tensor 
 
 def count_pixels(labels: Iterable[Tensor], num_classes: int) -> Tensor:
     """Count the labelled pixels of each class over many labels (H, W): int64 (C,)."""
-    counts = (label[label != VOID].bincount(minlength=num_classes) for label in labels)
-    return sum(counts, torch.zeros(num_classes, dtype=torch.int64))
+    total = torch.zeros(num_classes, dtype=torch.int64)
+    for label in labels:
+        check_labels(label, num_classes)
+        total += label[label != VOID].bincount(minlength=num_classes)
+    return total
 
 
 def balanced_weights(counts: Tensor) -> Tensor:

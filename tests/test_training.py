@@ -462,6 +462,20 @@ def test_checkpoints_that_cannot_be_gone_on_from_are_refused(tmp_path):
         training.train(Tiny(classes=4), loader(), **options)
 
 
+def test_a_label_of_floats_is_refused_by_both_losses():
+    logits, label = torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 0.7)
+    for loss in (training.segmentation_loss, training.dice_loss):
+        with pytest.raises(ValueError, match="float32; expected class indices of an integer dtype"):
+            loss(logits, label)
+
+
+def test_counting_names_a_class_that_the_list_lacks():
+    labels = [torch.tensor([[0, 1], [255, 1]]), torch.tensor([[0, 5]])]
+    assert training.count_pixels(labels[:1], 3).tolist() == [1, 2, 0]
+    with pytest.raises(ValueError, match="class index 5"):
+        training.count_pixels(labels, 3)
+
+
 @pytest.mark.parametrize(
     ("counts", "weights"),
     [([6, 0, 2], [8 / (2 * 6), 0, 8 / (2 * 2)]), ([0, 0, 0], [0, 0, 0])],  # the last: void alone
