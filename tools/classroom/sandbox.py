@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,8 +141,10 @@ def worker(number: str, steps: list[dict[str, Any]], limits: Limits) -> Iterator
         listener.start()
         try:
             job = {"number": number, "steps": steps, "memory": limits.memory}
-            process.stdin.write(json.dumps(job))
-            process.stdin.close()
+            with suppress(OSError):  # the process has ended, and `follow` says so
+                process.stdin.write(json.dumps(job))
+            with suppress(OSError):
+                process.stdin.close()
             yield lines
         except SandboxError as error:
             end(process)
