@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import itertools
 import random
 import re
 import sys
@@ -91,7 +92,7 @@ def draw(notebooks: Sequence[str], count: int, seed: int, bank: Path = BANK) -> 
     there = sum(len(pile) for pile in piles)
     if not 1 <= count <= there:
         raise ValueError(f"{count} questions cannot be drawn: there are {there} on {', '.join(notebooks)}")
-    rounds = [question for k in range(max(map(len, piles))) for pile in piles for question in pile[k : k + 1]]
+    rounds = [question for turn in itertools.zip_longest(*piles) for question in turn if question is not None]
     drawn = sorted(rounds[:count], key=lambda question: question.id[:2])  # in the order of the course
     return [
         replace(question, options=tuple(chance.sample(question.options, len(question.options))))
