@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path with ``~`` replaced by the user's home folder."""
-    return Path(path).expanduser()
+    """Return a path whose first part, if it is ``~``, is replaced by the user's home folder."""
+    path = Path(path)
+    return path.expanduser() if path.parts[:1] == ("~",) else path  # "~scan.png" is a file, not a user's home
 
 
 @contextmanager
