@@ -27,6 +27,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from .engine import weights as weight_files
 from .engine.checkpoint import check_finite
+from .engine.files import user_path
 
 STRIDES = (8, 16, 32)  # pixels per cell of the three maps
 
@@ -133,7 +134,7 @@ def linear_to_conv(layer: nn.Linear, channels: int, kernel_size: int, padding: i
     # made without values, then given the linear layer's own: the largest has 103 million
     conv = nn.Conv2d(channels, layer.out_features, kernel_size, padding=padding, device="meta")
     conv.weight = nn.Parameter(layer.weight.detach().view(conv.weight.shape))
-    conv.bias = nn.Parameter(layer.bias.detach())
+    conv.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach())
     return conv
 
 
@@ -342,7 +343,7 @@ def make_classifier(
     plan = design(name)
     network = plan.network()
     if weights is not None:
-        path = plan.imagenet() if weights == "imagenet" else Path(weights)
+        path = plan.imagenet() if weights == "imagenet" else user_path(weights)
         _load_weights(network, plan.title, path, without)
     return network
 

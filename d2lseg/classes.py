@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .engine.class_tables import VOID_COLOR as VOID_COLOR
 from .engine.class_tables import parse_classes
-from .engine.files import read_text, written_whole
+from .engine.files import read_text, user_path, written_whole
 from .engine.labels import VOID
 
 VOC_CLASSES = (
@@ -130,4 +130,4 @@ def write_classes(path: str | Path, classes: ClassList | Sequence[str]) -> Path:
         raise ValueError(f"{path}: one of the names {names} cannot be a line: {error}; rename it") from error
     with written_whole(path) as file:
         file.write(text.encode())
-    return Path(path)
+    return user_path(path)

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from .classes import VOC_CLASSES, VOID
 from .engine.backgrounds import Rng, draw_background, ramp
-from .engine.files import data_dir, folder_written_whole, make_folder
+from .engine.files import data_dir, folder_written_whole, make_folder, user_path
 from .metrics import boundary_band
 from .voc import write_mask
 
@@ -348,7 +348,7 @@ def prepare(
     _check_whole("seed", seed)
     _check_styles(styles)
     recipe = _recipe(n_train, n_val, seed, styles)
-    root = data_dir() if root is None else Path(root)
+    root = data_dir() if root is None else user_path(root)
     folder = root / _folder_name(recipe)
     if _is_complete(folder, recipe):
         return folder

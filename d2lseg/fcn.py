@@ -135,8 +135,9 @@ class FCN(nn.Module):
             "variant": variant,
             "num_classes": num_classes,
             "backbone": backbone,
+            "upsampling": upsampling,
+            "geometry": geometry,
         }
-        self.arguments |= {"upsampling": upsampling, "geometry": geometry}
         self.variant = variant
         self.classes = tuple(names) if names is not None else None
         self.colours = classes.colours if isinstance(classes, ClassList) else None

@@ -107,8 +107,8 @@ def bootstrap(matrices: Tensor, rounds: int = 1000, seed: int = 0) -> list[Score
     """
     n = len(matrices)
     drawn = torch.randint(n, (rounds, n), generator=torch.Generator().manual_seed(seed))
-    times = F.one_hot(drawn, n).sum(1).double()  # (rounds, N): how often each image was drawn
-    sums = torch.einsum("rn,nij->rij", times, matrices.double())
+    times = torch.stack([row.bincount(minlength=n) for row in drawn])  # (rounds, N): how often each was drawn
+    sums = torch.einsum("rn,nij->rij", times.double(), matrices.double())
     return [scores(matrix) for matrix in sums]
 
 

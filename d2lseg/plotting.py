@@ -35,7 +35,10 @@ Colormap = Sequence[tuple[int, int, int]]
 
 def to_numpy(image: Tensor | np.ndarray) -> np.ndarray:
     """Convert an image (3, H, W), (1, H, W) or (H, W) to (H, W, 3) or (H, W), with floats clipped to 0..1."""
-    array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        image = image.float() if image.dtype == torch.bfloat16 else image  # which NumPy does not have
+    array = np.asarray(image)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] not in (1, 3)):
         raise ValueError(f"expected an image of shape (3, H, W), (1, H, W) or (H, W), got {array.shape}")
     if array.ndim == 3:
@@ -70,7 +73,7 @@ def show_matrix(
     matrix: Tensor, ax: Axes | None = None, title: str | None = None, fmt: str = "{:g}", cmap: str = "Blues"
 ) -> Axes:
     """Draw a small matrix (H, W), up to about 20 x 20, as coloured cells with the numbers written in them."""
-    values = np.asarray(matrix.detach().cpu() if isinstance(matrix, Tensor) else matrix, dtype=float)
+    values = np.asarray(matrix.detach().cpu().double() if isinstance(matrix, Tensor) else matrix, dtype=float)
     height, width = values.shape
     if ax is None:
         _, ax = plt.subplots(figsize=(0.5 * width + 0.4, 0.5 * height + 0.6), layout="constrained")

@@ -177,10 +177,8 @@ def _bands(
                     share = torch.outer(weight, across.weights[i]).to(band.device)  # (h, w)
                     band[:, : len(weight), across.spans[i]].addcmul_(logits, share)
                 bar.update(len(numbers))
-            done, logits = (
-                slice(span.start, span.start + along.finished[number]),
-                band[:, : along.finished[number]],
-            )
+            finished = along.finished[number]
+            done, logits = slice(span.start, span.start + finished), band[:, :finished]
             yield ((everything, done), logits.mT) if wide else ((done, everything), logits)
 
 

@@ -125,8 +125,11 @@ def cross_entropy_and_dice(logits: Tensor, label: Tensor, class_weights: Tensor 
 
 def count_pixels(labels: Iterable[Tensor], num_classes: int) -> Tensor:
     """Count the labelled pixels of each class over many labels (H, W): int64 (C,)."""
-    counts = (label[label != VOID].bincount(minlength=num_classes) for label in labels)
-    return sum(counts, torch.zeros(num_classes, dtype=torch.int64))
+    total = torch.zeros(num_classes, dtype=torch.int64)
+    for label in labels:
+        check_labels(label, num_classes)
+        total += label[label != VOID].bincount(minlength=num_classes)
+    return total
 
 
 def balanced_weights(counts: Tensor) -> Tensor:
@@ -143,7 +146,7 @@ def balanced_weights(counts: Tensor) -> Tensor:
         float32, (C,). A class that does not occur gets 0.
     """
     weights = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1).double())
-    return (weights * (counts > 0)).float()
+    return weights.where(counts > 0, 0.0).float()  # 0 / 0 too, where every pixel is void
 
 
 def _checked(label: Tensor, logits: Tensor) -> Tensor:
@@ -243,8 +246,8 @@ def train(
         What to train, in groups that may have a peak rate ``lr`` and a ``weight_decay`` (0.01) of their own,
         see `fcn.parameter_groups`. By default everything that is not frozen.
     seed : int
-        Seeds the order of a plain shuffling DataLoader. The batches of `voc.load_data_voc` have a seed of
-        their own, for order and augmentation: give both.
+        Seeds the order of a DataLoader that shuffles with a ``generator`` of its own. The batches of
+        `voc.load_data_voc` have a seed of their own, for order and augmentation: give both.
     live : bool
         Show a progress bar and a live curve.
     checkpoint_path : path, optional

@@ -130,7 +130,7 @@ def write_mask(
     colours = table.colormap + voc_colormap(256)[len(table.names) :]
     mask = Image.fromarray(images.as_indices(label, "write_mask"))
     mask.putpalette([value for colour in colours for value in colour])
-    mask.save(user_path(path) if isinstance(path, str) else path, format="PNG")
+    mask.save(user_path(path) if isinstance(path, (str, Path)) else path, format="PNG")
 
 
 def voc_rand_crop(

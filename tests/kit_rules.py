@@ -18,7 +18,7 @@ BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 @functools.cache
 def written(notebook):
-    """Give a notebook's text cells, and its text cells and outputs together."""
+    """Return a notebook's text cells, and its text cells and outputs together."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     prose = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
@@ -37,7 +37,7 @@ def exercises():
 
 
 def plain(title):
-    """Give a title without marks, end and case."""
+    """Return a title without marks, end and case."""
     return re.sub(r"[`*]", "", title).strip().rstrip(".?!").lower()
 
 

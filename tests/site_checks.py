@@ -30,11 +30,13 @@ SCROLLING = [(None, {**AXE, "runOnly": {"type": "rule", "values": ["scrollable-r
 
 
 def browser_path():
-    """Give the path of an installed browser; without one, skip, or fail where CI is set."""
+    """Return the path of an installed browser; without one, skip, or fail where CI is set."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         reason = "no Chromium or Chrome is on this machine (Debian and Ubuntu: apt install chromium)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
     return found
 
 
@@ -189,7 +191,7 @@ class Watch:
             self.faults.append(f"status {response.status} of {response.url}")
 
     def take(self):
-        """Give the faults since the last call."""
+        """Return the faults since the last call."""
         found, self.faults[:] = list(self.faults), []
         return found
 

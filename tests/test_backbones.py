@@ -50,9 +50,10 @@ def test_vgg_backbone_gives_what_the_classifier_gives_for_one_window(vgg):
     torch.testing.assert_close(network.classifier[6](middle), network(x), atol=1e-4, rtol=1e-4)
 
 
-def test_linear_to_conv_gives_the_layer_at_each_place():
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_to_conv_gives_the_layer_at_each_place(bias):
     torch.manual_seed(0)
-    layer = nn.Linear(2 * 9, 4)
+    layer = nn.Linear(2 * 9, 4, bias)
     conv, x = backbones.linear_to_conv(layer, 2, 3), torch.randn(1, 2, 5, 6)
     for i in range(3):
         for j in range(4):

@@ -5,6 +5,7 @@ import importlib
 import os
 import re
 import zipfile
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 
 import nbformat
@@ -201,6 +202,34 @@ def test_of_two_files_the_later_counts(tmp_path):
         collect.collect(tmp_path / "in", tmp_path / "out")
     with pytest.raises(books.BookError, match="neither a folder nor a zip file"):
         collect.collect(tmp_path / "none", tmp_path / "new")
+
+
+def test_a_zip_file_is_not_newer_than_a_later_notebook(tmp_path):
+    folder = tmp_path / "in" / "ada"
+    folder.mkdir(parents=True)
+    nbformat.write(copy_of_01({"01.4": "even_overlap = 'new'"}), folder / FIRST.name)
+    os.utime(folder / FIRST.name, (2_000_000_000, 2_000_000_000))
+    with zipfile.ZipFile(folder / "first.zip", "w") as archive:
+        old = zipfile.ZipInfo(FIRST.name, (2026, 1, 2, 3, 4, 5))
+        archive.writestr(old, nbformat.writes(copy_of_01({"01.4": "even_overlap = 'old'"})))
+    collect.collect(tmp_path / "in", tmp_path / "out")
+    assert "'new'" in (tmp_path / "out" / "ada" / FIRST.name).read_text(encoding="utf-8")
+
+
+def test_a_damaged_zip_file_is_one_note_and_the_others_are_collected(tmp_path):
+    for name in ("ada", "alan"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr(FIRST.name, nbformat.writes(copy_of_01()))
+    content = bytearray((tmp_path / "ada.zip").read_bytes())
+    content[100] ^= 1  # in the notebook, so that its checksum is wrong
+    (tmp_path / "ada.zip").write_bytes(content)
+    rows = {row["student"]: row for row in collect.collect(tmp_path, tmp_path / "out")}
+    assert rows["ada"]["note"].startswith("not taken") and rows["alan"]["notebook"] == FIRST.stem
+
+
+@pytest.mark.parametrize("place", ["???/a.ipynb", "/a.ipynb"])
+def test_a_name_without_letters_is_unknown(place):
+    assert collect.student(PurePosixPath(place), []) == "unknown"
 
 
 # --- what is run of a submission ----------------------------------------------------------------------------

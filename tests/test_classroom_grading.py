@@ -112,7 +112,8 @@ def test_nothing_that_an_answer_has_started_goes_on(tmp_path):
     assert not sign.exists() or not sandbox.namespaces()
 
 
-def test_a_process_that_cannot_start_is_told(monkeypatch):
+@pytest.mark.parametrize("size", [0, 1_000_000])  # more than a pipe holds
+def test_a_process_that_cannot_start_is_told(monkeypatch, size):
     monkeypatch.setattr(sandbox, "START", "raise ImportError('no torch here')")
     with pytest.raises(sandbox.SandboxError, match="no torch here"):
-        run(RIGHT)
+        run(RIGHT + "#" * size)

@@ -1,6 +1,7 @@
 """Files and folders appear whole or not at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,14 @@ def test_a_file_takes_its_place_only_when_complete(tmp_path):
         file.write(b"second")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"first" and os.listdir(path.parent) == ["a.txt"]
+
+
+def test_only_a_tilde_of_its_own_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert files.user_path("~") == tmp_path and files.user_path("~/a/b.png") == tmp_path / "a" / "b.png"
+    for name in ("~scan.png", "~$draft/a.png", "a/~/b.png", "."):
+        assert files.user_path(name) == Path(name)
 
 
 @pytest.mark.parametrize("locked", [False, True])

@@ -153,6 +153,14 @@ def test_the_home_folder_has_its_short_name_everywhere(tmp_path, monkeypatch):
     assert voc.read_mask("~/m.png").shape == (2, 2)
     fcn.save(fcn.FCN32s(2), "~/model.pt")
     assert fcn.load("~/model.pt").arguments["num_classes"] == 2
+    assert classes.write_classes("~/names.txt", ["a", "b"]) == tmp_path / "names.txt"
+    files.write_csv("~/rows.csv", [{"a": 1}])
+    assert files.read_csv("~/rows.csv") == [{"a": "1"}]
+    assert emojivoc.prepare("~/drawn", n_train=1, n_val=1).parent == tmp_path / "drawn"
+    torch.save(fcn.FCN32s(2).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(RuntimeError, match="not the weights of ResNet-18"):  # found, and read
+        fcn.FCN32s(2, weights="~/other.pth")
+    assert not os.path.exists("~")
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])

@@ -209,6 +209,11 @@ def test_bootstrap_equals_a_naive_loop():
         assert row == expected and torch.equal(row.per_class, expected.per_class)
 
 
+def test_bootstrap_needs_memory_for_the_counts_alone():
+    matrices = torch.ones(5_000_000, 1, 1, dtype=torch.int64)  # a table of images x images would take 200 TB
+    assert [found.pixel_acc for found in metrics.bootstrap(matrices, rounds=1)] == [1]
+
+
 def test_bootstrap_of_equal_images_has_no_spread_and_of_different_ones_has():
     matrix = torch.tensor([[8, 2], [1, 9]])
     same = [s.miou for s in metrics.bootstrap(matrix.expand(6, 2, 2), rounds=50)]

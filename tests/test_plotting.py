@@ -192,3 +192,9 @@ def test_scores_may_be_drawn_on_axes_that_are_there():
     _, (left, right) = plt.subplots(1, 2)
     assert plotting.plot_class_iou(torch.rand(3), ax=left) is left
     assert plotting.plot_confusion(torch.eye(3), ax=right) is right
+
+
+def test_bfloat16_which_numpy_lacks_is_drawn():
+    half = torch.tensor([[0.5, 2.0]], dtype=torch.bfloat16)
+    assert plotting.to_numpy(half).tolist() == [[0.5, 1.0]]
+    assert [text.get_text() for text in plotting.show_matrix(half).texts] == ["0.5", "2"]

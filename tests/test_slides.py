@@ -104,7 +104,7 @@ def test_a_prompt_shows_its_question_and_an_answer_its_first_sentences(notebook)
     assert "Is it 4 or 5?" in question.html and "Lead" not in question.html
     assert "It is 4. See there." in answer.html and "More" not in answer.html and "Figure" not in answer.html
     assert (
-        "4 &lt; 5" in output.html and 'alt="a black box."' in figure.html and "data:image/png" in figure.html
+        "4 &lt; 5" in output.html and 'alt="A black box."' in figure.html and "data:image/png" in figure.html
     )
 
 

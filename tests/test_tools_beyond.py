@@ -39,6 +39,11 @@ def test_equal_time_and_equal_steps(tables):
     assert tool.budget("emoji", "dilated 8", "steps") == 1000
 
 
+def test_a_network_that_was_not_timed_is_named():
+    with pytest.raises(ValueError, match=r"no row of U-Net on emoji; run python -m tools"):
+        tool.budget("emoji", "U-Net")
+
+
 def test_a_network_starts_from_its_seed():
     one, same, other = (tool.build("emoji", "dilated 8", seed) for seed in (0, 0, 1))
     assert isinstance(one, beyond.Dilated) and torch.equal(one.score.weight, same.score.weight)

@@ -407,6 +407,36 @@ def test_a_finished_training_is_not_trained_further(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_a_checkpoint_in_the_home_folder_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    epochs = []
+    options = SETTINGS | {"after_epoch": lambda model, history: epochs.append(len(history.rows))}
+    training.train(tiny(), loader(), **options, epochs=1, checkpoint_path="~/last.pt")
+    training.train(tiny(), loader(), **options, epochs=2, checkpoint_path="~/last.pt", resume=True)
+    assert epochs == [1, 2] and (tmp_path / "last.pt").is_file()  # the first is not trained again
+
+
+def test_a_folder_for_the_checkpoint_is_refused_before_the_first_epoch(tmp_path):
+    epochs = []
+    options = SETTINGS | {"epochs": 1, "after_epoch": lambda model, history: epochs.append(len(history.rows))}
+    with pytest.raises(ValueError, match=r"a folder; give the checkpoint's file, such as checkpoint\.pt"):
+        training.train(tiny(), loader(), **options, checkpoint_path=tmp_path)
+    assert epochs == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_resumed_run_may_gain_or_lose_its_validation_images(tmp_path, first):
+    options = SETTINGS | {"checkpoint_path": tmp_path / "last.pt"}
+    val = {first: loader(shuffle=False), not first: None}
+    training.train(tiny(), loader(), val[True], 1, **options)
+    history = training.train(tiny(), loader(), val[False], 2, **options, resume=True)
+    (line, *_) = history.plot().axes[1].lines
+    assert line.get_xdata().tolist() == [1 if first else 2]
+    with history.write_csv(tmp_path / "history.csv").open(newline="") as file:
+        assert [bool(row["miou"]) for row in csv.DictReader(file)] == [first, not first]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"lr": 0.01}, r"lr=0\.05 \(now 0\.01\)"), ({"epochs": 1}, "epochs"), ({"seed": 1}, "seed=0")],
@@ -432,7 +462,36 @@ def test_checkpoints_that_cannot_be_gone_on_from_are_refused(tmp_path):
         training.train(Tiny(classes=4), loader(), **options)
 
 
-@pytest.mark.parametrize("text", ["DefaultCPUAllocator: can't allocate memory: 1 bytes", None])
+def test_a_label_of_floats_is_refused_by_both_losses():
+    logits, label = torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 0.7)
+    for loss in (training.segmentation_loss, training.dice_loss):
+        with pytest.raises(ValueError, match="float32; expected class indices of an integer dtype"):
+            loss(logits, label)
+
+
+def test_counting_names_a_class_that_the_list_lacks():
+    labels = [torch.tensor([[0, 1], [255, 1]]), torch.tensor([[0, 5]])]
+    assert training.count_pixels(labels[:1], 3).tolist() == [1, 2, 0]
+    with pytest.raises(ValueError, match="class index 5"):
+        training.count_pixels(labels, 3)
+
+
+@pytest.mark.parametrize(
+    ("counts", "weights"),
+    [([6, 0, 2], [8 / (2 * 6), 0, 8 / (2 * 2)]), ([0, 0, 0], [0, 0, 0])],  # the last: void alone
+)
+def test_a_class_that_does_not_occur_weighs_nothing(counts, weights):
+    torch.testing.assert_close(training.balanced_weights(torch.tensor(counts)), torch.tensor(weights).float())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DefaultCPUAllocator: can't allocate memory: 1 bytes",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.",  # the same on Windows
+        None,
+    ],
+)
 def test_running_out_of_memory_suggests_half_the_batch(text):
     error = torch.cuda.OutOfMemoryError("CUDA out of memory") if text is None else RuntimeError(text)
     model = tiny()

@@ -84,11 +84,9 @@ def load(dataset: str, seed: int, folder: Path | None = None) -> DataLoader:
 
 def validation(dataset: str, folder: Path | None = None) -> voc.VOCSegDataset:
     """Return the validation images of a dataset, whole."""
-    return (
-        voc.VOCSegDataset(emojivoc.prepare(), "val")
-        if dataset == "emoji"
-        else photos.validation(_given(folder))
-    )
+    if dataset == "emoji":
+        return voc.VOCSegDataset(emojivoc.prepare(), "val")
+    return photos.validation(_given(folder))
 
 
 def _given(folder: Path | None) -> Path:
@@ -161,6 +159,8 @@ def budget(dataset: str, model: str, equal: str = "time") -> int:
     """Return the steps that a network gets, by the table that `measure` filled."""
     cost = {(row["dataset"], row["model"]): float(row["ms_step"]) for row in files.read_csv(SPEED)}
     payer = model if equal == "time" else REFERENCE
+    if (dataset, payer) not in cost:
+        raise ValueError(f"{SPEED}: no row of {payer} on {dataset}; run python -m tools.beyond time")
     return round(1000 * DATASETS[dataset].seconds / cost[dataset, payer])
 
 
@@ -183,12 +183,9 @@ def train(jobs: Iterable[tuple[str, int, str, str]], folder: Path | None, kept: 
 def merge(paths: Iterable[Path], kept: Path) -> None:
     """Add the rows of other tables to one; its rows are sorted, and a run is there once."""
     found = [row for path in [kept, *paths] for row in files.read_csv(path)]
-    order = list(DATASETS), list(EQUAL), list(MODELS)
-    runs = {}
-    for row in found:
-        places = [row["dataset"], row["equal"], row["model"]]
-        runs[(*map(list.index, order, places), int(row["seed"]))] = row
-    files.write_csv(kept, [runs[run] for run in sorted(runs)])
+    runs = {(row["dataset"], row["equal"], row["model"], int(row["seed"])): row for row in found}
+    order = itertools.product(DATASETS, EQUAL, MODELS, sorted({seed for *_, seed in runs}))
+    files.write_csv(kept, [runs[run] for run in order if run in runs])
 
 
 def table(rows: Rows) -> str:

@@ -47,7 +47,7 @@ def requirements(shared: bool) -> list[str]:
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """Give the variables of a visitor: nothing that leads back to the checkout or to this home."""
+    """Return the variables of a visitor: nothing that leads back to the checkout or to this home."""
     left_out = (
         "PYTHONPATH",
         "PYTHONHOME",
@@ -61,7 +61,7 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def run(*command: str | Path, home: Path) -> str:
-    """Run a program and give what it prints.
+    """Run a program and return what it prints.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def run(*command: str | Path, home: Path) -> str:
 
 
 def plain(name: str) -> str:
-    """Give a package's name in the one form that all its spellings share."""
+    """Return a package's name in the one form that all its spellings share."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -141,16 +141,21 @@ def make(folder: Path, python: str = sys.executable, shared: bool = False, index
         share(("torch", "torchvision"), site)
     shutil.copytree(STAND_IN, site, dirs_exist_ok=True)
     (site / "colab_stand_in.pth").write_text("import google.colab\n")  # Colab's kernel has imported it too
-    argv = [str(inside), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    describe_kernel(folder, inside)
+    return inside
+
+
+def describe_kernel(folder: Path, python: Path) -> None:
+    """Let Jupyter start the environment's Python as its kernel."""
+    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # no warning by its debugger, in the midst of our lines
     spec = {"argv": argv, "display_name": "Colab", "language": "python", "env": quiet}
     kernel_file(folder).parent.mkdir(parents=True)
     kernel_file(folder).write_text(json.dumps(spec))
-    return inside
 
 
 def kernel_file(folder: Path) -> Path:
-    """Give the place of the kernel's description, the last file that `make` writes."""
+    """Return the path of the kernel's description, the last file that `make` writes."""
     return folder / "jupyter" / "kernels" / "python3" / "kernel.json"
 
 
@@ -175,7 +180,7 @@ def say(sentence: str) -> None:
 
 
 def versions(python: Path, home: Path) -> dict[str, str]:
-    """Give the version of each package that the environment sees."""
+    """Return the version of each package that the environment sees."""
     code = "import importlib.metadata as m, json; "
     code += "print(json.dumps({d.name: d.version for d in m.distributions()}))"
     return json.loads(run(python, "-I", "-c", code, home=home))  # -I: not what lies in the working folder
@@ -204,7 +209,7 @@ def visitor(folder: Path, home: Path) -> Iterator[None]:
 def visit(
     python: Path, path: Path, wheel: Path, place: Path, uploads: Sequence[Path] = ()
 ) -> nbformat.NotebookNode:
-    """Upload a notebook and the wheel to an empty folder, run all cells, and give the notebook back.
+    """Upload a notebook and the wheel to an empty folder, run all cells, and return the notebook.
 
     Parameters
     ----------
@@ -282,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def prepared(folder: Path, options: argparse.Namespace) -> Path:
-    """Make the environment, or take the one that was kept; print its versions, and give its Python."""
+    """Make the environment, or take the one that was kept; print its versions, and return its Python."""
     if not kept(folder):
         make(folder, options.python, options.share_torch, options.index)
     python = commands.venv_python(folder)
@@ -293,7 +298,7 @@ def prepared(folder: Path, options: argparse.Namespace) -> Path:
 
 
 def attempt(python: Path, path: Path, wheel: Path, place: Path) -> bool:
-    """Visit one notebook, print how long it took or how it failed, and give whether it went well."""
+    """Visit one notebook, print how long it took or how it failed, and return whether it went well."""
     print(f"{path.name}: ", end="", flush=True)
     start = time.monotonic()
     try:

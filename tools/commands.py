@@ -48,7 +48,7 @@ class Stop(Exception):
 
 
 def venv_python(root: Path) -> Path:
-    """Give the path of the environment's Python, whether it is there or not."""
+    """Return the path of the environment's Python, whether it is there or not."""
     return root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
@@ -65,7 +65,7 @@ def fingerprint(root: Path) -> str:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """Give the variables for a program of the environment, as if it had been activated.
+    """Return the variables for a program of the environment, as if it had been activated.
 
     A ``python3`` kernel registered elsewhere on the machine must not win over the environment's, and
     modules of another Python must not be seen.
@@ -171,7 +171,7 @@ def pip_trouble(log: str) -> str:
 
 
 def pip_install(root: Path, *arguments: str) -> tuple[int, str]:
-    """Run ``pip install`` in the environment, and give its exit status and its log."""
+    """Run ``pip install`` in the environment, and return its exit status and its log."""
     log, unfinished = root / ".venv" / "pip.log", root / ".venv" / "unfinished"
     log.unlink(missing_ok=True)
     unfinished.touch()
@@ -182,14 +182,14 @@ def pip_install(root: Path, *arguments: str) -> tuple[int, str]:
 
 
 def ask_venv(root: Path, *arguments: str) -> str:
-    """Give what the environment's Python prints, or "" where it fails."""
+    """Return what the environment's Python prints, or "" where it fails."""
     command = [venv_python(root), *arguments]
     run = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(root))
     return "" if run.returncode else run.stdout.strip()
 
 
 def torch_version(root: Path) -> str:
-    """Give the version of the environment's PyTorch, or "" where there is none."""
+    """Return the version of the environment's PyTorch, or "" where there is none."""
     return ask_venv(root, "-c", "import importlib.metadata as m; print(m.version('torch'))")
 
 
@@ -376,7 +376,7 @@ def notebooks(root: Path) -> list[Path]:
 
 
 def test_stages(root: Path) -> list[tuple[str, list[str]]]:
-    """Give the name and command line (after ``python -m``) of each stage of the tests."""
+    """Return the name and command line (after ``python -m``) of each stage of the tests."""
     # nbval needs no coverage: measuring it in kernels is unreliable, and the unit tests must reach it alone.
     names = [path.relative_to(root).as_posix() for path in notebooks(root)]
     unit = ["--cov=d2lseg", "--cov-branch", f"--cov-fail-under={COVERAGE}"]
@@ -528,7 +528,7 @@ def pip_wheel(folder: Path, *arguments: str | Path) -> None:
 
 
 def torch_pins(folder: Path) -> list[str]:
-    """Give the versions of PyTorch's wheels in a folder as requirements, such as ``torch==2.11.0+cpu``."""
+    """Return the versions of PyTorch's wheels in a folder as requirements, such as ``torch==2.11.0+cpu``."""
     names = [path.name.split("-") for path in sorted(folder.glob("torch*.whl"))]
     return [f"{name}=={version.replace('%2B', '+')}" for name, version, *_ in names]
 
@@ -633,7 +633,7 @@ def repository(name: str | None, root: Path = ROOT) -> int:
 
 
 def rewritten(text: str, name: str | None, path: Path, root: Path) -> str:
-    """Give the new text of a notebook or of ``pyproject.toml``."""
+    """Return the new text of a notebook or of ``pyproject.toml``."""
     if path.suffix == ".ipynb":
         book = path.relative_to(root / "notebooks").with_suffix("").as_posix()
         return opening.rewrite(text, name, book)

@@ -75,14 +75,14 @@ class OpeningError(ValueError):
 
 
 def badge(repo: str | None, name: str) -> str:
-    """Give the badge of a notebook, such as ``solutions/03_voc_dataset``; if unset, also what to upload."""
+    """Return the badge of a notebook, such as ``solutions/03_voc_dataset``; if unset, also what to upload."""
     if repo is None:
         return f"{BADGE.format(link=UPLOAD_PAGE)}\n\n{UPLOAD.format(name=name)}"
     return BADGE.format(link=LINK.format(repo=repo, tag=TAG, name=name))
 
 
 def setup(repo: str | None, name: str) -> str:
-    """Give the source of a notebook's setup cell."""
+    """Return the source of a notebook's setup cell."""
     install = UNSET if repo is None else SET.format(repo=repo, tag=TAG)
     if GPU_HELPS.match(name):
         return START + ASK_FOR_GPU + FIND + install + CHECK
@@ -90,7 +90,7 @@ def setup(repo: str | None, name: str) -> str:
 
 
 def metadata(name: str) -> dict:
-    """Give the part of a notebook's metadata that asks Colab for a GPU; it is empty where none helps."""
+    """Return the part of a notebook's metadata that asks Colab for a GPU; it is empty where none helps."""
     return GPU if GPU_HELPS.match(name) else {}
 
 

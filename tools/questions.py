@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import itertools
 import random
 import re
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from d2lseg.engine import files
 from d2lseg.exercises.quiz import BANK, LETTERS, Question, find, read
+from tools.slides.minutes import anchor
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "teach" / "questions"
@@ -32,11 +34,6 @@ table { border-collapse: collapse } td, th { border: 1px solid #999; padding: 0.
 
 
 # --- the website's pages ------------------------------------------------------------------------------------
-
-
-def anchor(heading: str) -> str:
-    """Give the end of an address that leads to a heading."""
-    return re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-")
 
 
 def page(path: Path) -> str:
@@ -65,12 +62,12 @@ def folding(question: Question, number: int, book: str) -> str:
 
 
 def write_pages(bank: Path = BANK, folder: Path = PAGES) -> list[Path]:
-    """Write the page of each notebook and give their places."""
+    """Write the page of each notebook, and return their paths."""
     return [write(folder / f"{path.stem}.md", page(path)) for path in sorted(bank.glob("*.yaml"))]
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a text file whole, in a folder that is made where it is missing, and give its place."""
+    """Write a text file whole, in a folder that is made where it is missing, and return its path."""
     files.make_folder(path.parent)
     with files.written_whole(path) as stream:
         stream.write(text.encode("utf-8"))
@@ -95,7 +92,7 @@ def draw(notebooks: Sequence[str], count: int, seed: int, bank: Path = BANK) -> 
     there = sum(len(pile) for pile in piles)
     if not 1 <= count <= there:
         raise ValueError(f"{count} questions cannot be drawn: there are {there} on {', '.join(notebooks)}")
-    rounds = [question for k in range(max(map(len, piles))) for pile in piles for question in pile[k : k + 1]]
+    rounds = [question for turn in itertools.zip_longest(*piles) for question in turn if question is not None]
     drawn = sorted(rounds[:count], key=lambda question: question.id[:2])  # in the order of the course
     return [
         replace(question, options=tuple(chance.sample(question.options, len(question.options))))
@@ -152,7 +149,7 @@ def key(questions: Sequence[Question], seed: int) -> str:
 def write_exam(
     notebooks: Sequence[str], count: int, seed: int, folder: Path, bank: Path = BANK
 ) -> list[Path]:
-    """Write the exam and its key as two HTML files and give their places."""
+    """Write the exam and its key as two HTML files, and return their paths."""
     questions = draw(notebooks, count, seed, bank)
     texts = {"exam": exam(questions, seed), "key": key(questions, seed)}
     return [write(folder / f"{name}-{seed}.html", text) for name, text in texts.items()]

@@ -25,7 +25,7 @@ DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can hold; a build's ti
 
 
 def check(tag: str, root: Path = ROOT) -> str:
-    """Give the version that a tag releases.
+    """Return the version that a tag releases.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def check(tag: str, root: Path = ROOT) -> str:
 
 
 def without_outputs(text: str) -> str:
-    """Give a notebook's text without outputs and execution counts, as a class gets it."""
+    """Return a notebook's text without outputs and execution counts, as a class gets it."""
     book = json.loads(text)
     for cell in book["cells"]:
         if cell["cell_type"] == "code":
@@ -66,7 +66,7 @@ def pack(archive: Path, files: Mapping[str, bytes]) -> None:
 
 
 def notebooks(root: Path) -> dict[str, bytes]:
-    """Give all notebooks without outputs, and the licences they are under, by their names in the archive."""
+    """Return all notebooks without outputs, and their licences, by their names in the archive."""
     books = {
         path.relative_to(root).as_posix(): without_outputs(path.read_text(encoding="utf-8")).encode()
         for path in commands.notebooks(root)
@@ -75,18 +75,18 @@ def notebooks(root: Path) -> dict[str, bytes]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Give all files below a folder."""
+    """Return all files below a folder."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def sums(folder: Path) -> str:
-    """Give the SHA-256 of each file in a folder, in the form that ``sha256sum --check`` reads."""
+    """Return the SHA-256 of each file in a folder, in the form that ``sha256sum --check`` reads."""
     files = sorted(path for path in folder.iterdir() if path.name != "SHA256SUMS")
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
 
 
 def release(tag: str, site: Path | None, python: Path | str, root: Path = ROOT) -> Path:
-    """Build ``dist/release`` anew, and give the folder.
+    """Build ``dist/release`` anew, and return the folder.
 
     Parameters
     ----------

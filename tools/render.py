@@ -120,7 +120,7 @@ def hub_size(memory: str) -> str:
 
 
 def row(line: str) -> str:
-    """Give a row of the table with its column about hubs, which depends on the peak memory alone."""
+    """Return a row of the table with its column about hubs, which depends on the peak memory alone."""
     name, seconds, memory, *_, where = (part.strip() for part in line.strip("|").split("|"))
     return f"| {name} | {seconds} | {memory} | {hub_size(memory)} | {where} |"
 

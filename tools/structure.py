@@ -108,7 +108,7 @@ class Module:
         return found
 
     def _base(self, node: ast.ImportFrom) -> str:
-        """Give the full name of the module after ``from``."""
+        """Return the full name of the module after ``from``."""
         if not node.level:
             return node.module
         parts = self.name.split(".")
@@ -149,7 +149,7 @@ class Package:
                     self.methods.setdefault(node.name, []).append(f"{prefix}.{node.name}")
 
     def module_of(self, full: str) -> str | None:
-        """Give the module in which a full name lies, or None outside the package."""
+        """Return the module in which a full name lies, or None outside the package."""
         while full not in self.modules:
             full, dot, _ = full.rpartition(".")
             if not dot:
@@ -169,7 +169,7 @@ class Package:
 
 
 def dotted(node: ast.AST) -> list[str]:
-    """Give the parts of ``a.b.c``, or nothing for another expression."""
+    """Return the parts of ``a.b.c``, or nothing for another expression."""
     if isinstance(node, ast.Name):
         return [node.id]
     before = dotted(node.value) if isinstance(node, ast.Attribute) else []
@@ -177,7 +177,7 @@ def dotted(node: ast.AST) -> list[str]:
 
 
 def group(name: str) -> str:
-    """Give the part of the package that a module belongs to; "" where it is in none."""
+    """Return the part of the package that a module belongs to; "" where it is in none."""
     first = name.removeprefix(PACKAGE).strip(".").split(".")[0]
     if first == "__main__":
         return "cli"
@@ -193,7 +193,7 @@ def is_private(name: str) -> bool:
 
 
 def private_owner(package: Package, full: str) -> str | None:
-    """Give the module whose private name a full name goes through, if any."""
+    """Return the module whose private name a full name goes through, if any."""
     reached, *parts = full.split(".")
     for part in parts:
         if is_private(part):
@@ -302,14 +302,14 @@ class Calls:
                         yield full
 
     def named(self, node: ast.AST) -> str:
-        """Give the full name of what an imported or module-level name stands for."""
+        """Return the full name of what an imported or module-level name stands for."""
         parts = dotted(node)
         if not parts or parts[0] not in self.module.names:
             return ""
         return self.package.resolve(".".join([self.module.names[parts[0]], *parts[1:]]))
 
     def of(self, func: ast.expr) -> list[str]:
-        """Give what a call's function may be."""
+        """Return what a call's function may be."""
         full, parts = self.named(func), dotted(func)
         if full in self.package.classes:
             return [f"{full}.__init__"]
@@ -334,7 +334,7 @@ class Calls:
         return next(filter(None, found), None)
 
     def values(self, parts: list[str]) -> list[str]:
-        """Give the functions of the package that a variable, attribute or parameter may stand for."""
+        """Return the functions of the package that a variable, attribute or parameter may stand for."""
         scope = self.package.classes.get(self.owner, self.node) if parts[0] == "self" else self.node
         given, keywords = self.node.args.args, self.node.args.kwonlyargs
         defaults = list(zip(reversed(given), reversed(self.node.args.defaults), strict=False))

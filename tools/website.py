@@ -87,7 +87,7 @@ def module_page(module: str) -> str:
 
 
 def written_pages(root: Path) -> dict[str, str]:
-    """Give place and text of the pages that no file of the repository holds as it is."""
+    """Return place and text of the pages that no file of the repository holds as it is."""
     readme = (root / "README.md").read_text(encoding="utf-8")
     return {
         "index.md": front_page(readme),
@@ -116,7 +116,7 @@ def linked_files(text: str, place: Path, root: Path) -> Iterator[Path]:
 
 
 def caption_of(text: str) -> str | None:
-    """Give the description in a caption such as ``Figure: a kernel``; None where the text is not one."""
+    """Return the description in a caption such as ``Figure: a kernel``; None where the text is not one."""
     if not text.startswith(CAPTION):
         return None
     words = " ".join(text.removeprefix(CAPTION).split())
@@ -124,7 +124,7 @@ def caption_of(text: str) -> str | None:
 
 
 def alternative_texts(caption: str | None, section: str, count: int) -> list[str]:
-    """Give the alternative texts of a cell's images.
+    """Return the alternative texts of a cell's images.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def gather(root: Path, folder: Path) -> None:
 
 
 def build(root: Path = ROOT, folder: Path = ROOT / "build") -> int:
-    """Build the website, and give the exit status; a warning, such as a broken link, counts as a failure.
+    """Build the website, and return the exit status; a warning, such as a broken link, counts as a failure.
 
     Parameters
     ----------

@@ -42,18 +42,18 @@ FIXED = (
 # further ones, and what stands for them in the settings of older runs
 FIXED_LATER: dict[str, str | float | None] = {
     "init": None,
+    "jitter": 0.0,
     "freeze": None,
     "backbone_lr": None,
     "loss": "ce",
     "class_weights": None,
 }
-FIXED_LATER |= {"jitter": 0.0}
 WRITTEN = ("model.pt", "best.pt", "checkpoint.pt", "history.csv", "history.png", "settings.json")
 
 
 def run(options: argparse.Namespace) -> int:
     """Train a network and return the exit status."""
-    out = Path(options.out)
+    out = options.out = files.user_path(options.out)
     with machine(options) as here:
         if here.ranks.first:
             _check_out(out, options.resume)
@@ -206,7 +206,7 @@ def _description(
         f"{options.lr:g} ({options.schedule}), seed {options.seed}",
         f"machine   {here}",
     ]
-    path = Path(options.out) / "checkpoint.pt"
+    path = options.out / "checkpoint.pt"
     if options.resume and path.is_file():
         lines += [f"resuming from {path}", str(History())]  # the table's head, whose rows follow
     else:
@@ -234,9 +234,9 @@ def _train(
         precision=here.precision,
         schedule=options.schedule,
         seed=options.seed,
-        checkpoint_path=Path(options.out) / "checkpoint.pt",
+        checkpoint_path=options.out / "checkpoint.pt",
         resume=options.resume,
-        after_epoch=partial(keep_best, Path(options.out), settings),
+        after_epoch=partial(keep_best, options.out, settings),
     )
 
 

@@ -20,7 +20,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ..engine.files import check_file, folder_written_whole, read_text
+from ..engine.files import check_file, folder_written_whole, read_text, user_path
 from . import transfer
 
 MIRRORS_SETTING = "D2LSEG_VOC_MIRRORS"  # environment variable: addresses separated by spaces
@@ -117,18 +117,19 @@ def install(
     OSError
         If the disk is too small or full.
     """
-    root = Path(root)
+    root = user_path(root)
     folder = root / archive.folder
     if is_complete(folder, archive):
         return folder
     archive = replace(archive, urls=_addresses(archive, mirrors))
-    if source is not None:
-        _check_source(Path(source), archive)
+    copy = None if source is None else user_path(source)
+    if copy is not None:
+        _check_source(copy, archive)
     root.mkdir(parents=True, exist_ok=True)
     with _lock(root / f".{archive.name}.lock"), _full_disk_explained(root):
         if not is_complete(folder, archive):  # another process may have finished it meanwhile
-            _check_disk(archive, root, download=source is None)
-            _unpack(archive, _fetch(archive, root, patience) if source is None else Path(source), folder)
+            _check_disk(archive, root, download=copy is None)
+            _unpack(archive, _fetch(archive, root, patience) if copy is None else copy, folder)
     return folder
 
 

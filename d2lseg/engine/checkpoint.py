@@ -135,9 +135,10 @@ def _check_plain(notes: dict[str, Any]) -> None:
 
 def _odd_types(value: Any) -> set[str]:
     """Return the names of all types in a value that are neither plain nor tensors."""
-    parts = [*value, *value.values()] if type(value) is dict else value
-    if type(value) in (list, tuple, dict):
-        return set().union(*map(_odd_types, parts))
+    if type(value) is dict:
+        return _odd_types([*value.keys(), *value.values()])
+    if type(value) in (list, tuple):
+        return set().union(*map(_odd_types, value))
     return set() if type(value) in PLAIN else {type(value).__name__}  # NumPy's float64 is a float, too
 
 
@@ -166,7 +167,7 @@ def write(path: str | os.PathLike, content: dict[str, Any]) -> Path:
             if error.__context__ is not None:
                 raise error.__context__ from None
             raise
-    return Path(path)
+    return user_path(path)
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:

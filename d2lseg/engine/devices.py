@@ -86,8 +86,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Return whether PyTorch raised `error` because memory ran out, on a GPU or on the CPU."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
-    # Apple's GPUs and the CPU have no exception of their own for it
-    words = ("out of memory", "can't allocate memory")
+    # Apple's GPUs and the CPU have no exception of their own for it; the last words are those of Windows
+    words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 

@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path with ``~`` replaced by the user's home folder."""
-    return Path(path).expanduser()
+    """Return a path whose first part, if it is ``~``, is replaced by the user's home folder."""
+    path = Path(path)
+    return path.expanduser() if path.parts[:1] == ("~",) else path  # "~scan.png" is a file, not a user's home
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def data_dir() -> Path:
     """
     checkout = Path(__file__).resolve().parents[2]
     if os.environ.get("D2LSEG_DATA"):
-        folder = Path(os.environ["D2LSEG_DATA"]).expanduser()
+        folder = user_path(os.environ["D2LSEG_DATA"])
     elif (checkout / "pyproject.toml").is_file() and (checkout / "notebooks").is_dir():
         folder = checkout / "data"
     else:
@@ -172,21 +173,23 @@ def read_text(path: str | os.PathLike[str], what: str = "file", advice: str = "c
 
 
 def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows, at least one and all with the same keys, to a CSV file; its header has the keys."""
+    """Write rows, at least one, to a CSV file with a column for each key; what a row lacks stays empty."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    keys = dict.fromkeys(key for row in rows for key in row)  # each once, in order
+    writer = csv.DictWriter(text, fieldnames=list(keys), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     with written_whole(path) as file:
         file.write(text.getvalue().encode())
-    return Path(path)
+    return user_path(path)
 
 
 def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     """Read the rows that `write_csv` wrote, every value as text; without such a file there are none."""
-    if not Path(path).is_file():
+    path = user_path(path)
+    if not path.is_file():
         return []
-    with Path(path).open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -195,4 +198,4 @@ def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with written_whole(path) as file:
         file.write(f"{text}\n".encode())
-    return Path(path)
+    return user_path(path)

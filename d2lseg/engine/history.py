@@ -81,13 +81,15 @@ class History:
         epochs = [row["epoch"] for row in self.rows]
         left.plot(epochs, [row["loss"] for row in self.rows], "o-", color="#0072b2")
         left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-        if self.rows and "miou" in self.rows[0]:
+        scored = [row for row in self.rows if "miou" in row]  # a resumed run may gain or lose its val_iter
+        if scored:
             for key, base, name, color in (
                 ("pixel_acc", "baseline_acc", "pixel accuracy", "#d55e00"),
                 ("miou", "baseline_miou", "mIoU", "#009e73"),
             ):
-                right.plot(epochs, [row[key] for row in self.rows], "o-", color=color, label=name)
-                right.axhline(self.rows[0][base], ls="--", color=color, label=f"{name}, all background")
+                values = [row[key] for row in scored]
+                right.plot([row["epoch"] for row in scored], values, "o-", color=color, label=name)
+                right.axhline(scored[0][base], ls="--", color=color, label=f"{name}, all background")
             right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         right.set(xlabel="epoch", ylabel="validation score", ylim=(0, 1))
         return figure

@@ -9,10 +9,10 @@ VOID = 255
 
 
 def check_labels(label: Tensor, num_classes: int) -> None:
-    """Raise unless every index is a class or void (255).
+    """Raise unless a label has an integer dtype and every index is a class or void (255).
 
-    Only labels on the CPU are looked at: reading those on a GPU would synchronise. On a GPU an index out of
-    range ends the process, so check before the copy.
+    Only on the CPU are the indices looked at: reading them on a GPU would synchronise. On a GPU an index out
+    of range ends the process, so check before the copy.
 
     Parameters
     ----------
@@ -24,8 +24,13 @@ def check_labels(label: Tensor, num_classes: int) -> None:
     Raises
     ------
     ValueError
-        If an index is neither in 0..C-1 nor 255.
+        If the label holds floats, or an index that is neither in 0..C-1 nor 255.
     """
+    if label.is_floating_point():
+        raise ValueError(
+            f"the label is {label.dtype}; expected class indices of an integer dtype. Was the mask resized "
+            "smoothly or divided by 255?"
+        )
     if label.device.type != "cpu":
         return
     values = label.numpy()  # NumPy compares bytes in a sixth of torch's time

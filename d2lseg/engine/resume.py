@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from . import checkpoint, distributed
+from .files import user_path
 from .history import History
 from .progress import Progress
 
@@ -41,12 +41,14 @@ class TrainingState:
             If there is no path to resume from, the checkpoint is from another run, or the model is one that
             `save` could not write.
         """
-        if path is not None:
-            checkpoint.check_described(self.model)  # now, and not after an epoch that would be lost
+        if path is not None:  # now, and not after an epoch that would be lost
+            checkpoint.check_described(self.model)
+            if user_path(path).is_dir():
+                raise ValueError(f"{path}: a folder; give the checkpoint's file, such as checkpoint.pt in it")
         if resume:
             if path is None:
                 raise ValueError("resume=True needs checkpoint_path, the file to resume from")
-            file = Path(path)
+            file = user_path(path)
             # read once and handed on: the other machines need not see the file
             content = distributed.from_first(lambda: checkpoint.read(file) if file.is_file() else None)
             if content is not None:

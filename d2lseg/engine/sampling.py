@@ -93,6 +93,7 @@ class EpochSampler(Sampler):
 def start_epoch(train_iter: Iterable, seed: int, epoch: int) -> None:
     """Make the order and the augmentation of an epoch depend on its number, whatever was drawn before.
 
+    A DataLoader that shuffles without a generator of its own stays with torch's global random numbers.
     `EpochSampler` also moves its dataset on by itself, for loops that do not call this.
     """
     if not isinstance(train_iter, DataLoader):  # a plain list of batches has neither
@@ -100,9 +101,8 @@ def start_epoch(train_iter: Iterable, seed: int, epoch: int) -> None:
     if isinstance(train_iter.dataset, EpochDataset):
         train_iter.dataset.set_epoch(epoch)
     if train_iter.generator is not None:
-        train_iter.generator.manual_seed(
-            seed * 100_003 + epoch
-        )  # a prime, so that no two runs share an order
+        # times a prime, so that no two runs share an order
+        train_iter.generator.manual_seed(seed * 100_003 + epoch)
 
 
 def loader_options(num_workers: int | None, seed: int = 0) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def lesson(number: str, root: Path = ROOT) -> Path:
 
 
 def tags(cell: Any) -> set[str]:
-    """Give the tags of a cell."""
+    """Return the tags of a cell."""
     return set(cell.get("metadata", {}).get("tags", []))
 
 
@@ -96,7 +96,7 @@ def python(source: str) -> str:
 
 
 def check_call(statement: ast.stmt) -> ast.Call | None:
-    """Give the call in a statement ``check.name(...)``, also behind ``assert`` or ``verdict =``."""
+    """Return the call in a statement ``check.name(...)``, also behind ``assert`` or ``verdict =``."""
     value = statement.test if isinstance(statement, ast.Assert) else getattr(statement, "value", None)
     if (
         isinstance(value, ast.Call)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import tempfile
+import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,21 +20,22 @@ from . import books
 LIST = "collected.csv"  # what was found, beside the students' folders
 # verdicts_01.csv is what `check.report()` wrote: the student's word, which the grader does not need
 IGNORED = re.compile(r"(^|/)(\.|__MACOSX)|-checkpoint\.ipynb$|verdicts_\d\d\.csv$")
+ENCRYPTED = 1  # the bit of a zip entry's flags
 # Moodle's folders are called "Ada Lovelace_12345_assignsubmission_file_".
 MOODLE = re.compile(r"_\d+_assignsubmission.*$")
 
 
 @dataclass(frozen=True)
 class File:
-    """A file that was handed in: its place below the source, its time for comparison, and its content."""
+    """A file that was handed in: its place below the source, when it was changed, and its content."""
 
     place: PurePosixPath
-    time: float
+    modified: float  # seconds since 1970
     content: bytes
 
 
 def files(source: Path) -> Iterator[File]:
-    """Give the files in a folder or a zip file, and in the zip files in it.
+    """Yield the files in a folder or a zip file, and in the zip files in it.
 
     Raises
     ------
@@ -57,7 +60,7 @@ def files(source: Path) -> Iterator[File]:
 
 
 def unzipped(content: bytes, place: PurePosixPath, deeper: int) -> Iterator[File]:
-    """Give the files in a zip file, as if it were a folder; ones that are too large come empty."""
+    """Yield the files in a zip file, as if it were a folder; those that cannot be read come empty."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except zipfile.BadZipFile:
@@ -67,18 +70,28 @@ def unzipped(content: bytes, place: PurePosixPath, deeper: int) -> Iterator[File
         inner = place / PurePosixPath(entry.filename.replace("\\", "/"))
         if entry.is_dir() or ".." in inner.parts or IGNORED.search(str(inner)):
             continue
-        time = float("".join(f"{part:02}" for part in entry.date_time))
-        data = b"" if entry.file_size > books.LARGEST or entry.flag_bits & 1 else archive.read(entry)
+        modified = time.mktime((*entry.date_time, 0, 0, -1))  # comparable with a file's st_mtime
+        data = entry_content(archive, entry)
         if inner.suffix.lower() == ".zip" and deeper:
             yield from unzipped(data, inner.with_suffix(""), deeper - 1)
         else:
-            yield File(inner, time, data)
+            yield File(inner, modified, data)
+
+
+def entry_content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Read a file of an archive; one that is too large, encrypted or damaged comes empty."""
+    if entry.file_size > books.LARGEST or entry.flag_bits & ENCRYPTED:
+        return b""
+    try:
+        return archive.read(entry)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):  # the last: unknown compression
+        return b""
 
 
 def student(place: PurePosixPath, lessons: list[str]) -> str:
     """Tell whose file it is: by its first folder, or else by its name without the lesson's."""
     if len(place.parts) > 1:
-        return tidy(MOODLE.sub("", place.parts[0]))
+        return tidy(MOODLE.sub("", place.parts[0])) or "unknown"
     name = place.stem
     for lesson in lessons:
         name = name.replace(lesson, "")
@@ -128,7 +141,7 @@ def collect(source: Path, target: Path, root: Path = books.ROOT) -> list[dict[st
     lessons = {path.stem[:2]: path.stem for path in books.lessons(root)}
     rows = []
     with folder_written_whole(target) as draft:
-        for file in sorted(files(source), key=lambda file: file.time):  # of two, the later one counts
+        for file in sorted(files(source), key=lambda file: file.modified):  # of two, the later one counts
             rows.append(take(file, draft, lessons))
         if not rows:
             raise books.BookError(f"{source}: there is no file in it")
@@ -137,7 +150,7 @@ def collect(source: Path, target: Path, root: Path = books.ROOT) -> list[dict[st
 
 
 def take(file: File, draft: Path, lessons: dict[str, str]) -> dict[str, str]:
-    """Put one file into its student's folder, if it is a lesson, and give its row in the list."""
+    """Put one file into its student's folder, if it is a lesson, and return its row in the list."""
     who = student(file.place, list(lessons.values()))
     folder = draft / who
     folder.mkdir(exist_ok=True)
@@ -149,8 +162,11 @@ def take(file: File, draft: Path, lessons: dict[str, str]) -> dict[str, str]:
     except books.BookError as error:
         return row | {"note": f"not taken: {error}"}
     path = folder / f"{lessons[number]}.ipynb"
-    notes = [f"renamed from {file.place.name}"] * (file.place.stem.find(lessons[number]) < 0)
-    notes += ["replaces an earlier file"] * path.exists()
+    notes = []
+    if lessons[number] not in file.place.stem:
+        notes.append(f"renamed from {file.place.name}")
+    if path.exists():
+        notes.append("replaces an earlier file")
     path.write_bytes(file.content)
     return row | {"notebook": lessons[number], "note": "; ".join(notes)}
 

@@ -31,7 +31,7 @@ class Grade:
     message: str = ""
 
     def row(self) -> dict[str, str]:
-        """Give the row of the table."""
+        """Return the row of the table."""
         told = [note for note in self.notes if note]
         return {
             "student": self.student,
@@ -128,12 +128,13 @@ def decide(student: str, exercise: str, plan: Plan, outcome: sandbox.Outcome) ->
             notes.append(message)
             message = ""
             verdict = "wrong" if any(report.get("error") for report in reports) else verdict
-    notes += ["it needs more memory than it may have"] * memory_words(notes, message)
+    if memory_words(notes, message):
+        notes.append("it needs more memory than it may have")
     return Grade(student, exercise, verdict, sum(r["seconds"] for r in reports), unique(notes), message)
 
 
 def general_notes(plan: Plan, outcome: sandbox.Outcome) -> list[str]:
-    """Give what was noticed outside of the exercises: in cells that they need, and in the student's own."""
+    """Return what was noticed outside of the exercises: in cells that they need, and in the student's own."""
     notes = list(plan.notes.get("", []))
     for place, step in enumerate(plan.steps):
         if step.exercise:

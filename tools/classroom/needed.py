@@ -66,7 +66,7 @@ def is_grown(node: ast.stmt) -> bool:
 
 
 def below(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    """Give the tables of all functions and classes in a table, at any depth."""
+    """Yield the tables of all functions and classes in a table, at any depth."""
     for child in table.get_children():
         yield child
         yield from below(child)
@@ -102,7 +102,7 @@ def calls(node: ast.AST, functions: set[str]) -> bool:
 
 
 def solution_names(solution: Any) -> dict[str, frozenset[str]]:
-    """Give the names that each solution's answer uses, by the exercise; demonstrations don't count."""
+    """Return the names that each solution's answer uses, by the exercise; demonstrations don't count."""
     found: dict[str, frozenset[str]] = {}
     name = ""
     for cell in solution.cells:
@@ -115,7 +115,7 @@ def solution_names(solution: Any) -> dict[str, frozenset[str]]:
 
 
 def find(book: Any, solution: Any) -> set[int]:
-    """Give the places of the cells that the exercises of a lesson need.
+    """Return the places of the cells that the exercises of a lesson need.
 
     Raises
     ------
@@ -163,12 +163,14 @@ def definitions(cells: dict[int, Cell]) -> set[int]:
 
 
 def tagged(path: Path) -> tuple[str, str]:
-    """Give the text of a lesson's file as it is and with the right cells tagged."""
+    """Return the text of a lesson's file as it is and with the right cells tagged."""
     text = path.read_bytes().decode("utf-8").replace("\r\n", "\n")
     right = find(books.read(path), books.read(path.parent / "solutions" / path.name))
     book = json.loads(text)
     for index, cell in enumerate(book["cells"]):
-        own = [tag for tag in cell["metadata"].get("tags", []) if tag != TAG] + [TAG] * (index in right)
-        cell["metadata"].pop("tags", None)
-        cell["metadata"] |= {"tags": own} if own else {}
+        own = [tag for tag in cell["metadata"].pop("tags", []) if tag != TAG]
+        if index in right:
+            own.append(TAG)
+        if own:
+            cell["metadata"]["tags"] = own
     return text, json.dumps(book, indent=1, ensure_ascii=False) + text[len(text.rstrip()) :]

@@ -49,7 +49,7 @@ OWN_CHECK = 'class check:\n    size_formula = staticmethod(lambda answer: print(
 
 
 def answers(lesson: Any, solution: Any) -> dict[str, str]:
-    """Give the right answers, by exercise, from the solutions; the first has further imports."""
+    """Return the right answers, by exercise, from the solutions; the first has further imports."""
     tasks = books.exercises(lesson)
     calls = {task.name: books.split(lesson.cells[task.cell].source)[1][-1] for task in tasks}
     found, name = {tasks[0].name: "\n".join(own_imports(lesson, solution))}, ""
@@ -71,7 +71,7 @@ def named(asked: str, solved: str) -> str:
 
 
 def own_imports(lesson: Any, solution: Any) -> list[str]:
-    """Give the imports of the solutions that the lesson lacks, such as ``import math``."""
+    """Return the imports of the solutions that the lesson lacks, such as ``import math``."""
     known = set().union(*(needed.look(c.source).binds for c in lesson.cells if c.cell_type == "code"))
     found = []
     for cell in solution.cells:
@@ -94,7 +94,7 @@ def fill(book: Any, given: dict[str, str]) -> Any:
 
 
 def cell(book: Any, exercise: str) -> Any:
-    """Give the cell of an exercise."""
+    """Return the cell of an exercise."""
     return next(book.cells[task.cell] for task in books.exercises(book) if task.name == exercise)
 
 

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,8 +141,10 @@ def worker(number: str, steps: list[dict[str, Any]], limits: Limits) -> Iterator
         listener.start()
         try:
             job = {"number": number, "steps": steps, "memory": limits.memory}
-            process.stdin.write(json.dumps(job))
-            process.stdin.close()
+            with suppress(OSError):  # the process has ended, and `follow` says so
+                process.stdin.write(json.dumps(job))
+            with suppress(OSError):
+                process.stdin.close()
             yield lines
         except SandboxError as error:
             end(process)
@@ -155,7 +157,7 @@ def worker(number: str, steps: list[dict[str, Any]], limits: Limits) -> Iterator
 
 
 def environment(folder: str) -> dict[str, str]:
-    """Give the variables of the process: its home and data are a folder that goes, and it sees no GPU."""
+    """Return the variables of the process: its home and data are a folder that goes, and it sees no GPU."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_", "IPYTHON", "D2LSEG"))}
     home = {"HOME": folder, "USERPROFILE": folder, "TMPDIR": folder, "TEMP": folder, "D2LSEG_DATA": folder}
     settings = {"MPLBACKEND": "Agg", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -191,7 +193,7 @@ def patiently(lines: queue.Queue, seconds: float) -> str | None:
 
 
 def follow(lines: queue.Queue, outcome: Outcome, limits: Limits) -> tuple[int, str, float] | None:
-    """Take the reports of a process into the outcome; give the step that ended it, why, and its time."""
+    """Take the reports of a process into the outcome; return the step that ended it, why, and its time."""
     place, patience = None, limits.start
     while True:
         start = time.monotonic()

@@ -59,7 +59,7 @@ class Plan:
             self.note(exercise, f"{what} is not Python: {error.msg} in line {error.lineno}")
 
     def job(self) -> list[dict[str, str]]:
-        """Give the steps as plain values."""
+        """Return the steps as plain values."""
         return [asdict(step) for step in self.steps]
 
 

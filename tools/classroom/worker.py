@@ -103,7 +103,7 @@ class Bench:
         return refuse
 
     def run(self, step: dict[str, Any]) -> dict[str, Any]:
-        """Run one step, and give what came of it with the seconds and what was noticed."""
+        """Run one step, and return its result, with the seconds and what was noticed."""
         self.tried.clear()
         start = time.monotonic()
         result = self.judge(step["source"]) if step["kind"] == "check" else self.execute(step["source"])
@@ -145,6 +145,6 @@ class Bench:
 
 
 def in_words(error: BaseException) -> str:
-    """Give the kind and the message of an error, in one line of a sensible length."""
+    """Return the kind and the message of an error, in one line of a sensible length."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) < 300 else f"{text[:300]} ..."

@@ -35,7 +35,7 @@ def page(template: str, **values: Any) -> str:
 
 
 def title(notebook: Path) -> str:
-    """Give a notebook's title, such as ``01. Transposed convolution``."""
+    """Return a notebook's title, such as ``01. Transposed convolution``."""
     return nbformat.read(notebook, as_version=4).cells[0].source.partition("\n")[0].removeprefix("# ")
 
 

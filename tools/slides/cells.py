@@ -18,12 +18,13 @@ from nbconvert.filters import ansi2html, markdown2html
 from nbconvert.filters.highlight import Highlight2HTML
 from PIL import Image
 
+from tools.captions import CAPTION, caption, images
+
 ANSWER_WORDS = 45
 MOST_LINES, MOST_COLUMNS = 10, 85  # of code or output in letters of the usual size
 LEAST, MOST, MOST_OF_CODE = 17, 27, 21  # the sizes of letters, in pixels, on a slide without a figure
 WIDE, HIGH = 1130, 290  # the pixels that code or output may take there
 QUESTION = re.compile(r"\*\*Predict before you run[.:]?\*\*:?\s*")
-CAPTION = re.compile(r"^\*Figure: (.+?)\*$", re.MULTILINE | re.DOTALL)
 IMAGES = ("image/png", "image/jpeg")
 
 
@@ -40,7 +41,7 @@ class Part:
 
 
 def tags(cell: nbformat.NotebookNode) -> set[str]:
-    """Give the tags of a cell."""
+    """Return the tags of a cell."""
     return set(cell.metadata.get("tags", []))
 
 
@@ -62,12 +63,12 @@ def paragraphs(text: str) -> list[str]:
 
 
 def question(source: str) -> str:
-    """Give the question of a prompt, without the text that leads to it."""
+    """Return the question of a prompt, without the text that leads to it."""
     return QUESTION.split(source)[-1].strip()
 
 
 def answer(source: str, most: int = ANSWER_WORDS) -> str:
-    """Give as many of an answer's first sentences as a slide has room for, and one at least."""
+    """Return as many of an answer's first sentences as a slide has room for, and one at least."""
     first = paragraphs(source)[0]
     sentences = re.split(r"(?<=[.!?:)])\s+(?=[A-Z*`$(])", first)
     count = 1
@@ -85,7 +86,7 @@ def is_long(text: str) -> bool:
 
 
 def letters(text: str, most: int = MOST) -> int:
-    """Give the size, in pixels, in which a text fills the width of a slide or two fifths of its height."""
+    """Return the size, in pixels, in which a text fills the width of a slide or two fifths of its height."""
     lines = text.splitlines()
     by_width, by_height = WIDE / (0.602 * max(map(len, lines))), HIGH / (1.35 * len(lines))
     return int(max(LEAST, min(most, by_width, by_height)))
@@ -101,7 +102,7 @@ def code(source: str, lines: str = "") -> Part:
 
 
 def figure(data: dict[str, Any], alt: str) -> Part | None:
-    """Give an output's image as an element that holds its own data, or None if it has none."""
+    """Return an output's image as an element that holds its own data, or None if it has none."""
     kind = next((kind for kind in IMAGES if kind in data), None)
     if kind is None:
         return None
@@ -133,7 +134,7 @@ def outputs(cell: nbformat.NotebookNode, alt: str) -> list[Part]:
 
 
 def code_parts(cell: nbformat.NotebookNode, alt: str, shown: str) -> list[Part]:
-    """Give a code cell's code, outputs or both; where nothing is said, a figure comes without its code."""
+    """Return a code cell's code, outputs or both; where nothing is said, a figure comes without its code."""
     results = outputs(cell, alt)
     if shown == "default":
         shown = "output" if any(part.kind == "figure" for part in results) else "both"
@@ -144,7 +145,7 @@ def code_parts(cell: nbformat.NotebookNode, alt: str, shown: str) -> list[Part]:
 
 
 def text_parts(cell: nbformat.NotebookNode, first: bool) -> list[Part]:
-    """Give a prompt's question, or an answer's first sentences; other text is the deck file's."""
+    """Return a prompt's question, or an answer's first sentences; other text is the deck file's."""
     if first and "predict" in tags(cell):
         return [Part(words(f"**Predict:** {question(cell.source)}"), "question")]
     if not first and "answer" in tags(cell):
@@ -154,12 +155,5 @@ def text_parts(cell: nbformat.NotebookNode, first: bool) -> list[Part]:
 
 def captions(book: nbformat.NotebookNode) -> dict[str, str]:
     """Map the ids of cells that draw to the captions after them, the alternative texts of their figures."""
-    found: dict[str, str] = {}
-    last = ""
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            drawn = any(kind in output.get("data", {}) for output in cell.outputs for kind in IMAGES)
-            last = cell.id if drawn else last
-        elif last and (match := CAPTION.search(cell.source)):
-            found.setdefault(last, " ".join(re.sub(r"[*`$]", "", match[1]).split()))
-    return found
+    drawing = [index for index, cell in enumerate(book.cells) if images(cell)]
+    return {book.cells[index].id: caption(book, index) or "" for index in drawing}

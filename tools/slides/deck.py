@@ -43,7 +43,7 @@ class Slide:
 
 
 def deck_file(notebook: Path) -> Path:
-    """Give the place of a notebook's deck file."""
+    """Return the path of a notebook's deck file."""
     return notebook.parent.parent / "teach" / "slides" / f"{notebook.stem}.yaml"
 
 
@@ -171,5 +171,5 @@ def slides(notebook: Path) -> list[Slide]:
 
 
 def total_minutes(notebook: Path) -> int:
-    """Give the minutes of the class that a notebook fills."""
+    """Return the minutes of the class that a notebook fills."""
     return timetable(notebook.parent.parent / "teach" / f"{notebook.stem}.md")[-1].end

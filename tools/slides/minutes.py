@@ -38,10 +38,14 @@ def timetable(path: Path) -> list[Row]:
     return rows
 
 
+def anchor(heading: str) -> str:
+    """Return the end of an address that leads to a heading, such as ``1-the-output-size``."""
+    return re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-")
+
+
 def anchors(source: str) -> set[str]:
-    """Give the headings of a text cell as the ends of addresses."""
-    headings = re.findall(r"^#+ (.+)$", source, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    """Return the anchors of the headings in a text cell."""
+    return {anchor(heading) for heading in re.findall(r"^#+ (.+)$", source, re.MULTILINE)}
 
 
 def rows_of(rows: Sequence[Row], book: nbformat.NotebookNode, cells: Sequence[str], page: str) -> list[Row]:
