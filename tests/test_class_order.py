@@ -155,7 +155,11 @@ def test_the_hint_at_the_doctor_repeats_the_list(folder, tmp_path, called, capsy
             ("background", "fork", "knife"),
             "Is {given} the list of these masks? If not, give theirs with",
         ),
-        (("background", "fork", "knife"), None, "are in the wrong order or misnamed, put them right; if the masks do"),
+        (
+            ("background", "fork", "knife"),
+            None,
+            "are in the wrong order or misnamed, put them right; if the masks do",
+        ),
         (OWN, ("background", "fork", "knife"), "cup, plate, as in {own}: leave --classes out"),
         (None, None, "If the masks hold its numbers, give the list of its names: --classes FILE"),
     ],
