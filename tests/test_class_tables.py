@@ -84,7 +84,7 @@ def test_the_background_comes_first_where_no_number_gets_another_meaning(text, n
         ('{"images": [], "annotations": []}', "JSON of another kind"),
         ("{broken", "neither JSON nor one class"),
         ("background\n_background_\ncup\n", "_background_ is class 1; it means class 0: put it first"),
-        ("# label:color_rgb:parts:actions\nleaf\n", "'leaf' is no line of a labelmap.txt"),
+        ("# label:color_rgb:parts:actions\nleaf\n", "'leaf' is not a line of a labelmap.txt"),
         ("name,r,g,b\ncup,1,2\n", "'cup,1,2' does not fit the header"),
         ("0: background\n7: cup\n", "values 0, 7; expected 0, 1, 2"),
         ("background\ncup\nvoid\n", "a class called void or ignore means what is not scored"),

@@ -84,7 +84,7 @@ def _find_image(path: Path, content: Mapping[str, Any]) -> tuple[Path | bytes, P
         found = next((place for place in places if place.is_file()), None)
     except (OSError, ValueError) as error:  # too long, or with a null character
         raise ValueError(
-            f"{path}: its imagePath {said[:40]!r} is no file name ({error}); correct it"
+            f"{path}: its imagePath {said[:40]!r} is not a file name ({error}); correct it"
         ) from error
     beside = sorted(path.parent.iterdir()) if found is None else []
     # a disk that tells capitals apart, and a camera that writes .JPG

@@ -45,7 +45,7 @@ def advise_together(
     dict of str to Exception
         The errors; a single one holds the advice.
     str
-        The advice, or nothing if no mask holds a value that is no class.
+        The advice, or nothing if no mask holds a value that is not a class.
     """
     wrong = {name: error for name, error in errors.items() if isinstance(error, NoClass)}
     if not wrong:
@@ -163,7 +163,7 @@ def table_label(
     Raises
     ------
     ValueError
-        If a value or colour is no class; the message names file, value and place.
+        If a value or colour is not a class; the message names file, value and place.
     """
     mask, count = read_values(path), len(table.names)
     told = mapping is not None or (table.values is not None and not table.by_place)

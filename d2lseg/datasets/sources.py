@@ -66,7 +66,7 @@ class Source:
 def image_form(image: Path | bytes, where: Path) -> tuple[str, tuple[int, int]]:
     """Return the suffix that an image will have, and its (height, width) when upright.
 
-    `image` is a file, or the content of one inside the file `where`. ValueError if it is no image.
+    `image` is a file, or the content of one inside the file `where`. ValueError if it is not an image.
     """
     try:
         with open_header(image) if isinstance(image, Path) else Image.open(io.BytesIO(image)) as opened:

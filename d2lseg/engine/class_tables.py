@@ -67,7 +67,7 @@ def means_background(name: str) -> bool:
 def parse_classes(text: str) -> ClassTable:
     """Read a table of classes in any of the formats above.
 
-    A row that `means_void`, with the value 255 or with void's colour stands for void and is no class. Rows
+    A row that `means_void`, with the value 255 or with void's colour means void and is not a class. Rows
     with values are put in their order.
 
     Raises
@@ -201,7 +201,7 @@ def _cvat_row(line: str) -> Row:
     name, _, rest = line.partition(":")
     numbers = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(:.*)?", rest)
     if not numbers:
-        raise ValueError(f"{line[:80]!r} is no line of a labelmap.txt; expected name:red,green,blue::")
+        raise ValueError(f"{line[:80]!r} is not a line of a labelmap.txt; expected name:red,green,blue::")
     return Row(name.strip(), None, _colour(numbers.groups()[:3]))
 
 
