@@ -7,6 +7,7 @@ import nbformat
 
 from d2lseg.exercises.verdicts import NOT_YET, RIGHT
 from tools import captions, opening, render
+from tools.slides import minutes
 
 HEAD = ("**You will do**", "**You will learn**", "**You need**", "**Time**")
 TAGS = {
@@ -227,9 +228,7 @@ def link_faults(book, path):
 def anchors(path):
     """The headings of a notebook as the ends of addresses, in small letters."""
     text = prose(nbformat.read(path, as_version=4))
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    slugs = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-    return slugs | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
+    return minutes.anchors(text) | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
 
 
 def prompt_faults(book):
