@@ -38,8 +38,8 @@ class TrainingState:
         Raises
         ------
         ValueError
-            If there is no path to resume from, the checkpoint is from another run, or the model is one that
-            `save` could not write.
+            If there is no path to resume from, the path is a folder, the checkpoint is from another run, or
+            the model is one that `save` could not write.
         """
         if path is not None:  # now, and not after an epoch that would be lost
             checkpoint.check_described(self.model)
